@@ -1,0 +1,51 @@
+"""Cross-validation of hand-written gradients, with a rounding-error bound on every one.
+
+The public names below are imported when first used, so that `import gradcheck` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradcheck.adapters import Adapter
+    from gradcheck.api import sweep
+    from gradcheck.arithmetic.ball import Ball, Rounding
+    from gradcheck.engine import load_model
+    from gradcheck.engine.model import Model
+    from gradcheck.errors import RequestError
+    from gradcheck.harness.request import Request
+    from gradcheck.harness.tables import Report
+
+__all__ = [
+    "Adapter",
+    "Ball",
+    "Model",
+    "Report",
+    "Request",
+    "RequestError",
+    "Rounding",
+    "load_model",
+    "sweep",
+]
+
+_HOMES = {
+    "Adapter": "gradcheck.adapters",
+    "Ball": "gradcheck.arithmetic.ball",
+    "Model": "gradcheck.engine.model",
+    "Report": "gradcheck.harness.tables",
+    "Request": "gradcheck.harness.request",
+    "RequestError": "gradcheck.errors",
+    "Rounding": "gradcheck.arithmetic.ball",
+    "load_model": "gradcheck.engine",
+    "sweep": "gradcheck.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gradcheck' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

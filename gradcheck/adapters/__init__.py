@@ -1,0 +1,123 @@
+"""The same model, differentiated by others: one file a framework, found through entry points.
+
+A package adds its own with
+
+    [project.entry-points."gradcheck.adapters"]
+    my-framework = "my_package.module:ADAPTER"
+
+where ADAPTER is an `Adapter`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.engine.model import Model
+from gradcheck.errors import RequestError
+from gradcheck.suggestions import nearest
+
+ENTRY_POINT_GROUP = "gradcheck.adapters"
+
+Arrays = Mapping[str, NDArray[Any]]
+Gradients = Callable[[Arrays], Arrays]
+"""From inputs and parameters, `(n, *shape)` of one dtype, to gradients of that shape and dtype."""
+
+
+def every_parameter(model: Model) -> Sequence[str]:
+    """Name the gradients that an adapter gives unless it says otherwise: all of them."""
+    return tuple(model.parameters)
+
+
+def normal_range(dtype: np.dtype[Any]) -> float:
+    """Smallest number that a plain evaluation holds with full precision."""
+    return float(np.finfo(dtype).smallest_normal)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One way to obtain the gradients of a model.
+
+    Parameters
+    ----------
+    prepare
+        `prepare(model, dtype)` returns the function that computes them. It differentiates
+        `model.loss`, imports its framework itself and leaves the process's settings alone.
+    framework
+        The package that it needs, by its import and distribution name; empty for NumPy.
+    summary
+        How it differentiates, in a few words.
+    by_default
+        Whether a sweep runs it without being asked to.
+    judged
+        Whether its error is rounding alone, so that it can be held to the bound.
+    gradients
+        Which gradients it gives for a model.
+    underflow
+        By dtype, the smallest gradient that it holds with full precision.
+    """
+
+    prepare: Callable[[Model, np.dtype[Any]], Gradients]
+    summary: str
+    framework: str = ""
+    by_default: bool = True
+    judged: bool = True
+    gradients: Callable[[Model], Sequence[str]] = every_parameter
+    underflow: Callable[[np.dtype[Any]], float] = normal_range
+
+    @property
+    def installed(self) -> bool:
+        """Whether its framework can be found."""
+        return not self.framework or importlib.util.find_spec(self.framework) is not None
+
+    @property
+    def version(self) -> str:
+        """Version of its framework."""
+        return importlib.metadata.version(self.framework or "numpy")
+
+    @property
+    def install_command(self) -> str:
+        """The command that installs its framework."""
+        return f"python -m pip install {self.framework}"
+
+
+def all_adapters() -> dict[str, Adapter]:
+    """Load every registered adapter, installed or not, by name in alphabetical order."""
+    found = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    return {point.name: point.load() for point in sorted(found, key=lambda point: point.name)}
+
+
+def choose_adapters(names: Sequence[str] | None, model: Model) -> dict[str, Adapter]:
+    """Return the adapters asked for, or those that a sweep runs by default.
+
+    Raises
+    ------
+    RequestError
+        For a name that is unknown, not installed, or has nothing to say about this model.
+    """
+    known = all_adapters()
+    if names is None:
+        return {
+            name: adapter
+            for name, adapter in known.items()
+            if adapter.by_default and adapter.installed and adapter.gradients(model)
+        }
+    if not names:
+        raise RequestError(f"--adapters: none given; choose among {', '.join(known)}")
+    for name in names:
+        if name not in known:
+            raise RequestError(f"--adapters: there is no adapter {name!r}{nearest(name, known)}")
+        if not known[name].installed:
+            raise RequestError(
+                f"--adapters: {name} needs {known[name].framework}, which is not installed; "
+                f"install it with: {known[name].install_command}"
+            )
+        if not known[name].gradients(model):
+            raise RequestError(f"--adapters: {name} has nothing for the model {model.name}")
+    return {name: known[name] for name in dict.fromkeys(names)}

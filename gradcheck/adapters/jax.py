@@ -1,0 +1,47 @@
+"""JAX: reverse mode compiled and eager, and forward mode."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradcheck.adapters import Adapter, Arrays, Gradients
+from gradcheck.engine.model import Blackboard, Model
+
+
+def _differentiate(
+    model: Model, dtype: np.dtype[Any], transform: Callable[[Any, Callable[..., Any]], Any]
+) -> Gradients:
+    """Make `transform(jax, loss)`, from parameters and inputs to gradients, work on arrays."""
+    import jax
+
+    def loss(parameters: dict[str, Any], inputs: dict[str, Any]) -> Any:
+        return model.loss(jax.numpy, Blackboard(**inputs, **parameters))
+
+    per_sample = transform(jax, loss)
+
+    def gradients(values: Arrays) -> Arrays:
+        parameters = {name: values[name] for name in model.parameters}
+        inputs = {name: values[name] for name in model.inputs}
+        with jax.enable_x64(dtype == np.float64):
+            adjoints = per_sample(parameters, inputs)
+            return {name: np.asarray(adjoint) for name, adjoint in adjoints.items()}
+
+    return gradients
+
+
+def _prepare_reverse(model: Model, dtype: np.dtype[Any]) -> Gradients:
+    return _differentiate(model, dtype, lambda jax, loss: jax.jit(jax.vmap(jax.grad(loss))))
+
+
+def _prepare_eager(model: Model, dtype: np.dtype[Any]) -> Gradients:
+    return _differentiate(model, dtype, lambda jax, loss: jax.vmap(jax.grad(loss)))
+
+
+def _prepare_forward(model: Model, dtype: np.dtype[Any]) -> Gradients:
+    return _differentiate(model, dtype, lambda jax, loss: jax.jit(jax.vmap(jax.jacfwd(loss))))
+
+
+reverse = Adapter(_prepare_reverse, "jax.jit of jax.grad under vmap", "jax")
+eager = Adapter(_prepare_eager, "jax.grad under vmap, operation by operation", "jax")
+forward = Adapter(_prepare_forward, "jax.jit of jax.jvp under vmap", "jax")

@@ -1,0 +1,76 @@
+"""PyTorch: reverse mode, forward mode, and reverse mode through the compiler."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradcheck.adapters import Adapter, Arrays, Gradients
+from gradcheck.engine.model import Blackboard, Model
+
+
+def _tensors(values: Arrays) -> dict[str, Any]:
+    import torch
+
+    return {name: torch.tensor(array) for name, array in values.items()}
+
+
+def _arrays(tensors: Any) -> Arrays:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _total_loss(model: Model) -> Callable[[dict[str, Any]], Any]:
+    """Sum the losses of all samples: its gradient holds every sample's own."""
+    import torch
+
+    def total(tensors: dict[str, Any]) -> Any:
+        return torch.vmap(lambda v: model.loss(torch, Blackboard(**v)))(tensors).sum()
+
+    return total
+
+
+def _differentiate(total: Callable[[dict[str, Any]], Any], model: Model) -> Gradients:
+    import torch
+
+    def gradients(values: Arrays) -> Arrays:
+        with torch.enable_grad():
+            tensors = _tensors(values)
+            parameters = [tensors[name].requires_grad_() for name in model.parameters]
+            adjoints = torch.autograd.grad(total(tensors), parameters, materialize_grads=True)
+        return _arrays(dict(zip(model.parameters, adjoints, strict=True)))
+
+    return gradients
+
+
+def _prepare_reverse(model: Model, dtype: np.dtype[Any]) -> Gradients:
+    return _differentiate(_total_loss(model), model)
+
+
+def _prepare_compiled(model: Model, dtype: np.dtype[Any]) -> Gradients:
+    import torch
+
+    return _differentiate(torch.compile(_total_loss(model)), model)
+
+
+def _prepare_forward(model: Model, dtype: np.dtype[Any]) -> Gradients:
+    import torch
+
+    def loss(parameters: dict[str, Any], inputs: dict[str, Any]) -> Any:
+        return model.loss(torch, Blackboard(**inputs, **parameters))
+
+    # jacfwd is torch.func.jvp under vmap, over the unit tangents.
+    per_sample = torch.func.vmap(torch.func.jacfwd(loss))
+
+    def gradients(values: Arrays) -> Arrays:
+        tensors = _tensors(values)
+        parameters = {name: tensors.pop(name) for name in model.parameters}
+        return _arrays(per_sample(parameters, tensors))
+
+    return gradients
+
+
+reverse = Adapter(_prepare_reverse, "torch.autograd.grad, all samples in one call", "torch")
+forward = Adapter(_prepare_forward, "torch.func.jvp under vmap", "torch")
+compiled = Adapter(
+    _prepare_compiled, "torch.autograd.grad through torch.compile", "torch", by_default=False
+)

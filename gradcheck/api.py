@@ -1,0 +1,49 @@
+"""The sweep as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gradcheck.engine import load_model
+from gradcheck.engine.model import Model
+from gradcheck.harness.request import Request
+from gradcheck.harness.sweep import run_sweep
+from gradcheck.harness.tables import Report, tabulate
+
+
+def sweep(
+    model: Model | str = "chain",
+    *,
+    progress: Callable[[float], None] = lambda fraction: None,
+    **settings: Any,
+) -> Report:
+    """Compare a model's hand-written gradients with those of every adapter on random samples.
+
+    Parameters
+    ----------
+    model
+        A `Model`, a built-in name, or `path/to/file.py[:NAME]`.
+    progress
+        Is told the fraction done.
+    **settings
+        The fields of `Request`.
+
+    Raises
+    ------
+    RequestError
+        If the request cannot be met; before any work.
+
+    Examples
+    --------
+    >>> report = gradcheck.sweep("chain-misprint", samples=1000, adapters=["torch"])
+    >>> report.agrees
+    False
+    """
+    for name in ("dtypes", "adapters"):
+        if settings.get(name) is not None:
+            settings[name] = tuple(settings[name])
+    request = Request(**settings)
+    if isinstance(model, str):
+        model = load_model(model)
+    return tabulate(model, request, run_sweep(model, request, progress))

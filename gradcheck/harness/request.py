@@ -1,0 +1,85 @@
+"""What can be asked of a sweep; the command line and the Python API share it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from math import isfinite
+
+from gradcheck.errors import RequestError
+from gradcheck.suggestions import nearest
+
+DTYPES = ("float64", "float32")
+DISTRIBUTIONS = ("normal", "uniform", "log-uniform")
+LARGEST_SCALE = {"float64": 1e300, "float32": 1e30}
+"""Above it, samples themselves might be infinite."""
+SEED_LIMIT = 2**128
+"""The sample generator's key has 128 bits."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The settings of a sweep, checked.
+
+    Parameters
+    ----------
+    samples
+        How many random parameter sets to compare, at least 1.
+    seed
+        Which ones: samples 0, 1, 2, … of this seed.
+    scale
+        Standard deviation of a normal sample; the factor of the other distributions.
+    dtypes
+        Floating-point formats to judge, of `DTYPES`.
+    adapters
+        By name; `None` for every one that is installed and runs by default.
+    ulps
+        How many ulps a library function may err; at least 0.5, correct rounding.
+    distribution
+        Of every input and parameter, of `DISTRIBUTIONS`.
+    rows
+        How many disagreements to tabulate for each adapter, dtype and gradient.
+    workers
+        How many blocks to work on at once; the results do not depend on it.
+
+    Raises
+    ------
+    RequestError
+        For a setting outside its range.
+    """
+
+    samples: int = 10_000
+    seed: int = 0
+    scale: float = 1.0
+    dtypes: tuple[str, ...] = DTYPES
+    adapters: tuple[str, ...] | None = None
+    ulps: float = 4.0
+    distribution: str = "normal"
+    rows: int = 100
+    workers: int = os.cpu_count() or 1
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "rows", "workers"):
+            if getattr(self, name) < 1:
+                raise RequestError(f"--{name}: expected at least 1, got {getattr(self, name)}")
+        if not 0 <= self.seed < SEED_LIMIT:
+            raise RequestError(f"--seed: expected 0 to 2**128 - 1, got {self.seed}")
+        if not self.dtypes:
+            raise RequestError(f"--dtypes: none given; choose among {', '.join(DTYPES)}")
+        for dtype in self.dtypes:
+            if dtype not in DTYPES:
+                raise RequestError(f"--dtypes: there is no dtype {dtype!r}{nearest(dtype, DTYPES)}")
+            if not 0 < self.scale <= LARGEST_SCALE[dtype]:
+                raise RequestError(
+                    f"--scale: expected a number above 0 and at most {LARGEST_SCALE[dtype]:g} "
+                    f"for {dtype}, got {self.scale:g}"
+                )
+        if not (isfinite(self.ulps) and 0.5 <= self.ulps <= 2**20):
+            raise RequestError(
+                f"--ulps: expected 0.5 (correct rounding) to 2**20, got {self.ulps:g}"
+            )
+        if self.distribution not in DISTRIBUTIONS:
+            raise RequestError(
+                f"--distribution: there is no {self.distribution!r}"
+                f"{nearest(self.distribution, DISTRIBUTIONS)}"
+            )

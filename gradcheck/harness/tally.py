@@ -1,0 +1,174 @@
+"""What a sweep remembers of its comparisons: counts, a histogram and the worst cases.
+
+A tally's size does not grow with the number of samples, and merging is associative, so that it
+does not matter how a sweep is cut into blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.harness.verdict import Comparison, Reference, Verdict
+
+Counts = NDArray[np.int64]
+
+ULPS_BITS = 6
+"""Buckets per binade, as a power of two: whole ulps up to 128 are exact, more to 1.6 %."""
+ULPS_SHIFT = 52 - ULPS_BITS  # a float64 has 52 bits below its exponent
+FIRST_BUCKET = int(np.array(2.0**-10).view(np.int64)) >> ULPS_SHIFT
+BUCKETS = 74 << ULPS_BITS  # from 2⁻¹⁰ to 2⁶⁴ ulps; the ends take what is beyond
+
+SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison, kept as evidence.
+
+    `element` is the position in the gradient's flattened array, 0 for a scalar; `ratio` is the
+    distance over the bound; `message` says what went wrong where the verdict is `error`.
+    """
+
+    sample: int
+    element: int
+    verdict: str
+    value: float
+    reference: float
+    bound: float
+    ulps: float
+    ratio: float
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The comparisons of one adapter, dtype and gradient.
+
+    Parameters
+    ----------
+    keep
+        How many disagreements to keep, the worst first (most ulps; the earliest of equals).
+    judged
+        Whether the adapter is held to the bound. If not, no verdicts are counted.
+    counts
+        By `Verdict`, int64.
+    histogram
+        Of the ulps of what agrees or disagrees, in logarithmic buckets, int64.
+    max_ulps, max_ratio
+        Largest distance, in ulps and as a fraction of the bound; NaN if nothing was compared.
+    worst
+        The comparison with the largest ratio (with most ulps, if not judged).
+    disagreements, errors
+        Cases kept.
+    """
+
+    keep: int
+    judged: bool = True
+    counts: Counts = field(default_factory=lambda: np.zeros(len(Verdict), np.int64))
+    histogram: Counts = field(default_factory=lambda: np.zeros(BUCKETS, np.int64))
+    compared: int = 0
+    max_ulps: float = np.nan
+    max_ratio: float = np.nan
+    worst: Case | None = None
+    disagreements: tuple[Case, ...] = ()
+    errors: tuple[Case, ...] = ()
+
+    def merge(self, later: Tally) -> Tally:
+        """Combine with the tally of later samples."""
+        worst = [case for case in (self.worst, later.worst) if case is not None]
+        return replace(
+            self,
+            counts=self.counts + later.counts,
+            histogram=self.histogram + later.histogram,
+            compared=self.compared + later.compared,
+            max_ulps=float(np.fmax(self.max_ulps, later.max_ulps)),
+            max_ratio=float(np.fmax(self.max_ratio, later.max_ratio)),
+            worst=max(worst, key=self._badness, default=None),
+            disagreements=tuple(
+                sorted(self.disagreements + later.disagreements, key=lambda case: -case.ulps)
+            )[: self.keep],
+            errors=(self.errors + later.errors)[:1],
+        )
+
+    def _badness(self, case: Case) -> float:
+        return case.ratio if self.judged else case.ulps
+
+    def quantile(self, fraction: float) -> float:
+        """Return the quantile of the ulps, the lower edge of its bucket; NaN if there are none."""
+        total = int(self.histogram.sum())
+        if total == 0:
+            return float("nan")
+        rank = max(1, int(np.ceil(fraction * total)))
+        bucket = int(np.searchsorted(np.cumsum(self.histogram), rank))
+        if bucket == 0:
+            return 0.0
+        edge = np.array((bucket + FIRST_BUCKET) << ULPS_SHIFT).view(np.float64)
+        return min(float(edge), self.max_ulps)
+
+
+def tally_comparison(
+    comparison: Comparison, reference: Reference, start: int, keep: int, judged: bool = True
+) -> Tally:
+    """Reduce the comparisons of the samples from `start` on."""
+    verdict, distance = comparison.verdict.ravel(), comparison.distance.ravel()
+    tally = Tally(keep, judged, compared=verdict.size)
+    if judged:
+        tally = replace(tally, counts=np.bincount(verdict, minlength=len(Verdict)))
+        measured = verdict <= Verdict.DISAGREE
+    else:
+        measured = (verdict != Verdict.OVERFLOW) & (distance < np.inf)
+    if not measured.any():
+        return tally
+
+    bound = np.maximum(reference.bound.ravel(), SMALLEST)  # an exact zero may have a bound of zero
+    with np.errstate(invalid="ignore", over="ignore"):
+        ulps = np.where(measured, distance / reference.ulp.ravel(), -1)
+        ratio = np.where(measured, distance / bound, -1)
+
+    def case(position: np.intp) -> Case:
+        sample, element = divmod(int(position), verdict.size // len(comparison.value))
+        return Case(
+            sample=start + sample,
+            element=element,
+            verdict=Verdict(verdict[position]).label if judged else "",
+            value=float(comparison.value.flat[position]),
+            reference=float(reference.value.flat[position]),
+            bound=float(reference.bound.flat[position]),
+            ulps=float(ulps[position]),
+            ratio=float(ratio[position]),
+        )
+
+    worst_first: Iterable[np.intp] = ()
+    if tally.counts[Verdict.DISAGREE]:
+        disagreeing = np.flatnonzero(verdict == Verdict.DISAGREE)
+        worst_first = disagreeing[np.argsort(-ulps[disagreeing], kind="stable")[:keep]]
+    return replace(
+        tally,
+        histogram=_histogram(ulps),
+        max_ulps=float(ulps.max()),
+        max_ratio=float(ratio.max()),
+        worst=case(np.argmax(ratio if judged else ulps)),
+        disagreements=tuple(case(position) for position in worst_first),
+    )
+
+
+def tally_error(message: str, size: int, count: int, start: int, keep: int) -> Tally:
+    """Count every element of `count` samples as an error."""
+    nan = float("nan")
+    case = Case(start, 0, Verdict.ERROR.label, nan, nan, nan, nan, nan, message)
+    counts = np.zeros(len(Verdict), np.int64)
+    counts[Verdict.ERROR] = size * count
+    return Tally(keep, counts=counts, compared=size * count, errors=(case,))
+
+
+def _histogram(ulps: NDArray[np.float64]) -> Counts:
+    """Count by bucket; what was not measured is −1 and is left out."""
+    bucket = (ulps.view(np.int64) >> ULPS_SHIFT) - FIRST_BUCKET
+    np.clip(bucket, 0, BUCKETS - 1, out=bucket)
+    counts = np.bincount(bucket, minlength=BUCKETS)
+    counts[0] -= np.count_nonzero(ulps < 0)  # the sign bit puts them before the first bucket
+    return counts

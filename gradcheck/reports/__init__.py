@@ -1,0 +1,1 @@
+"""What people look at: files and terminal tables. Nothing here decides anything."""

@@ -1,0 +1,58 @@
+"""A sweep's tables as files, written so that an interruption leaves the last good ones."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from gradcheck.errors import RequestError
+from gradcheck.harness.tables import Report
+
+
+def check_folder(folder: Path) -> None:
+    """Find out before any work whether results can be written.
+
+    Raises
+    ------
+    RequestError
+        If the path is a file, lies below one, or cannot be written.
+    """
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise RequestError(f"--output: {existing} is a file; name a folder")
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise RequestError(
+            f"--output: {existing} cannot be written ({error.strerror}); name another folder"
+        ) from error
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write `summary.csv`, `discrepancies.csv` and `run.json`; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_files(
+        {
+            folder / "summary.csv": report.summary.to_csv(index=False),
+            folder / "discrepancies.csv": report.discrepancies.to_csv(index=False),
+            folder / "run.json": json.dumps(report.run, indent=2) + "\n",
+        }
+    )
+
+
+def write_files(texts: Mapping[Path, str]) -> list[Path]:
+    """Write each text beside its target first; rename only when all have been written."""
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in texts}
+    try:
+        for path, text in texts.items():
+            temporary[path].write_text(text, encoding="utf-8")
+        for path in texts:
+            temporary[path].replace(path)
+    finally:
+        for path in temporary.values():
+            path.unlink(missing_ok=True)
+    return list(texts)

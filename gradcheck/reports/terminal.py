@@ -1,0 +1,153 @@
+"""Tables and messages for people, at most `WIDTH` columns wide."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from gradcheck.harness.tables import Report
+from gradcheck.harness.trace import Trace
+from gradcheck.harness.verdict import LABELS
+
+WIDTH = 100
+ALWAYS_SHOWN = ("agree", "disagree", "uninformative")
+CASES_SHOWN = 3
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[float], None]]:
+    """Show on stderr, if it is a terminal, the fraction done that the yielded function is told."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("sweeping", total=1.0)
+        yield lambda fraction: bar.update(task, completed=fraction)
+
+
+def print_report(report: Report, files: list[Path], source: str) -> None:
+    """Print the verdicts, the worst cases with the means to replay them, and where the rest is.
+
+    `source` is what the model goes by on the command line.
+    """
+    request, counts = report.run["request"], report.run["counts"]
+    console = _console(WIDTH)
+    console.print(
+        f"{request['model']}: {request['samples']:,} samples, seed {request['seed']}, "
+        f"{request['distribution']}, scale {request['scale']:g}"
+    )
+    console.print(_verdict_table(report.overview))
+    for message in report.run["misstated"].values():
+        console.print(f"[red]{message}[/red]", highlight=False)
+    _print_errors(console, report.summary)
+    if counts["disagree"]:
+        _print_worst_cases(console, report, source)
+    elif report.agrees:
+        judged = sum(counts[name] for name in LABELS)
+        console.print(f"Nothing disagrees in {judged:,} comparisons.")
+    console.print("Written: " + ", ".join(str(path) for path in files), soft_wrap=True)
+
+
+def print_trace(trace: Trace, model: str, dtype: str) -> None:
+    """Print both tables, as wide as they are."""
+    console = _console(400)
+    for title, table in (("forward", trace.forward), ("backward: ∂ℓ/∂…", trace.backward)):
+        console.print(_number_table(f"{model}, {dtype}, {title}", table))
+
+
+def print_adapters(rows: list[dict[str, str]]) -> None:
+    """Print which adapters there are."""
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    _console(WIDTH).print(table)
+
+
+def _console(width: int) -> Console:
+    return Console(width=width, highlight=False)
+
+
+def _verdict_table(overview: pd.DataFrame) -> Table:
+    shown = [name for name in LABELS if name in ALWAYS_SHOWN or overview[name].any()]
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    table.add_column("adapter")
+    table.add_column("dtype")
+    for name in (*shown, "median ulps", "worst ulps"):
+        table.add_column(name, justify="right")
+    table.add_column("worst gradient")
+    for row in overview.to_dict("records"):
+        verdicts = [f"{row[name]:,}" if row["judged"] else "–" for name in shown]
+        table.add_row(
+            row["adapter"],
+            row["dtype"],
+            *verdicts,
+            _short(row["median_ulps"]),
+            _short(row["max_ulps"]),
+            row["worst_gradient"],
+            style="red" if row["disagree"] or row["error"] else None,
+        )
+    return table
+
+
+def _short(number: float) -> str:
+    return "–" if pd.isna(number) else f"{number:.3g}"
+
+
+def _print_errors(console: Console, summary: pd.DataFrame) -> None:
+    failed = summary[summary["error"] > 0]
+    for (adapter, dtype, message), rows in failed.groupby(["adapter", "dtype", "message"]):
+        gradients = ", ".join(rows["gradient"])
+        console.print(f"[red]error: {adapter}, {dtype} ({gradients}): {message}[/red]")
+
+
+def _print_worst_cases(console: Console, report: Report, source: str) -> None:
+    cases = report.discrepancies
+    disagreements = cases[cases["verdict"] == "disagree"]
+    counts = report.summary.groupby("gradient", sort=False)["disagree"].sum()
+    total = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+    console.print(f"Disagreements by gradient: {total}. The worst:", style="bold")
+    worst = disagreements.sort_values("ulps", ascending=False, kind="stable")
+    for case in worst.drop_duplicates("sample").head(CASES_SHOWN).to_dict("records"):
+        element = f"[{case['element']}]" if case["element"] else ""
+        console.print(
+            f"  sample {case['sample']}: {case['adapter']} {case['dtype']}"
+            f" ∂ℓ/∂{case['gradient']}{element} = {case['value']!r}, reference "
+            f"{case['reference']!r} ± {case['bound']:.2g}",
+            soft_wrap=True,
+            markup=False,
+        )
+        console.print(f"    {_replay_command(report, case, source)}", soft_wrap=True, markup=False)
+    rows = report.run["request"]["rows"]
+    if (report.summary["disagree"] > rows).any():
+        console.print(f"The worst {rows} of each adapter, dtype and gradient are tabulated (--rows).")
+
+
+def _replay_command(report: Report, case: dict[str, Any], source: str) -> str:
+    columns = list(report.discrepancies.columns)
+    leaves = columns[columns.index("truth") + 1 : columns.index("element")]
+    point = ",".join(f"{name}={case[name]!r}" for name in leaves)
+    return f"gradcheck trace {source} --dtypes {case['dtype']} --at {point}"
+
+
+def _number_table(title: str, frame: pd.DataFrame) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in frame.columns:
+        table.add_column(name, justify="left" if name == "quantity" else "right", no_wrap=True)
+    for row in frame.to_dict("records"):
+        cells = [row["quantity"], f"{row['reference']:.9g}", f"{row['bound']:.1e}"]
+        for name in frame.columns[3:]:
+            distance = abs(row[name] - row["reference"])
+            cell = "" if pd.isna(row[name]) else f"{row[name]:.6g}"
+            beyond = cell and not distance <= row["bound"]
+            cells.append(f"{cell} ✗" if beyond else cell)
+        table.add_row(*cells)
+    table.caption = "✗ beyond the bound"
+    return table
