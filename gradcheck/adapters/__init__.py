@@ -35,9 +35,9 @@ def every_parameter(model: Model) -> Sequence[str]:
     return tuple(model.parameters)
 
 
-def normal_range(dtype: np.dtype[Any]) -> float:
-    """Smallest number that a plain evaluation holds with full precision."""
-    return float(np.finfo(dtype).smallest_normal)
+def normal_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Between which magnitudes a plain evaluation keeps full precision."""
+    return float(np.finfo(dtype).smallest_normal), float(np.finfo(dtype).max)
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class Adapter:
         Whether its error is rounding alone, so that it can be held to the bound.
     gradients
         Which gradients it gives for a model.
-    underflow
-        By dtype, the smallest gradient that it holds with full precision.
+    normal_range
+        By dtype, the smallest gradient and the largest quantity that it handles with full
+        precision.
     """
 
     prepare: Callable[[Model, np.dtype[Any]], Gradients]
@@ -69,7 +70,7 @@ class Adapter:
     by_default: bool = True
     judged: bool = True
     gradients: Callable[[Model], Sequence[str]] = every_parameter
-    underflow: Callable[[np.dtype[Any]], float] = normal_range
+    normal_range: Callable[[np.dtype[Any]], tuple[float, float]] = normal_range
 
     @property
     def installed(self) -> bool:

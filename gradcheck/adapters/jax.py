@@ -24,8 +24,8 @@ def _differentiate(
         parameters = {name: values[name] for name in model.parameters}
         inputs = {name: values[name] for name in model.inputs}
         with jax.enable_x64(dtype == np.float64):
-            adjoints = per_sample(parameters, inputs)
-            return {name: np.asarray(adjoint) for name, adjoint in adjoints.items()}
+            # JAX's own arrays, which it may still be computing.
+            return dict(per_sample(parameters, inputs))
 
     return gradients
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.adapters import Adapter, Arrays, Gradients, normal_range
+from gradcheck.adapters import Adapter, Arrays, Gradients
 from gradcheck.engine.model import Blackboard, Model
 
 Quotient = Callable[[Callable[[Any], NDArray[Any]]], NDArray[Any]]
@@ -57,12 +57,18 @@ def _prepare_central(model: Model, dtype: np.dtype[Any]) -> Gradients:
 
 
 def _complex_step(dtype: np.dtype[Any]) -> float:
-    """The step h, a power of two.
+    """The step h, the root of the smallest normal number."""
+    return float(np.sqrt(np.finfo(dtype).smallest_normal))
 
-    Truncation, of relative order (h·k)² if the loss varies over lengths of 1/k, has to stay below
-    the roundoff u wherever the gradient is informative, that is where k < 1/u.
+
+def _complex_range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Between which magnitudes the complex step keeps full precision.
+
+    A gradient g does while h·g is a normal number. The truncation error is of relative order
+    (h·k)² if the loss varies over lengths of 1/k, so that k may come to u/h, to be safe.
     """
-    return float(np.finfo(dtype).eps) ** 2
+    h = _complex_step(dtype)
+    return h, float(np.finfo(dtype).eps) / h  # smallest normal / h = h
 
 
 def _prepare_complex(model: Model, dtype: np.dtype[Any]) -> Gradients:
@@ -80,5 +86,5 @@ central_difference = Adapter(
 complex_step = Adapter(
     _prepare_complex,
     "imaginary part of the loss at a complex step, over the step",
-    underflow=lambda dtype: normal_range(dtype) / _complex_step(dtype),
+    normal_range=_complex_range,
 )

@@ -115,12 +115,15 @@ class Ball(np.lib.mixins.NDArrayOperatorsMixin):
         mid = np.asarray(value, dtype=np.float64)
         magnitude = np.abs(mid)
         with np.errstate(over="ignore", invalid="ignore"):
-            rounded = mid.astype(rounding.dtype)
-            flushable = (magnitude < rounding.smallest_normal) & (mid != 0)
-            if not flushable.any() and (mid == rounded).all():
-                return cls(mid, EXACT, rounding)
-            rad = np.where(flushable, magnitude, np.abs(mid - rounded))
-        return cls(mid, np.where(np.isnan(rad), np.inf, rad), rounding)
+            rounded = mid.astype(rounding.dtype, copy=False)
+            rad = EXACT if rounded is mid or (mid == rounded).all() else np.abs(mid - rounded)
+            if (
+                mid.size
+                and not rounding.smallest_normal <= magnitude.min() <= magnitude.max() < np.inf
+            ):
+                rad = np.where(magnitude < rounding.smallest_normal, magnitude, rad)
+                rad = np.where(magnitude < np.inf, rad, np.inf)
+        return cls(mid, rad, rounding)
 
     @property
     def sin_cos(self) -> tuple[Floats, Floats]:
@@ -131,16 +134,16 @@ class Ball(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def magnitude(self) -> Floats:
-        """An upper bound on the absolute value of everything in the ball."""
-        reach: Floats = (np.abs(self.mid) + self.rad) * RADIUS_INFLATION
+        """A bound on everything in the ball, NaN or infinite where there is none."""
+        reach: Floats = np.abs(self.mid)
+        if self.rad is not EXACT:
+            reach = (reach + self.rad) * RADIUS_INFLATION
         return reach
 
     def __repr__(self) -> str:
         return f"Ball({self.mid!r} ± {self.rad!r}, {self.rounding.dtype})"
 
-    def __array_ufunc__(
-        self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any
-    ) -> Ball:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Ball:
         """Apply a NumPy function by its rule; one that has no rule is refused by name."""
         rule = RULES.get(ufunc)
         if rule is None or method != "__call__" or options:
@@ -177,7 +180,8 @@ def _enclose(mid: Any, spread: Any, error: float, zero: Any, rounding: Rounding)
     rad = np.asarray(np.abs(mid))
     rad *= error
     if spread is not EXACT:
-        rad += spread * ((1 + error) * RADIUS_INFLATION)
+        rad += spread
+        rad *= (1 + error) * RADIUS_INFLATION
     # The rest concerns results near the ends of the exponent range. Most blocks have none.
     underflow = rounding.smallest_normal * 2.0**60  # above it, RADIUS_INFLATION covers the flush
     overflow = rounding.largest * error / 4  # below it, the reach is below largest/2
@@ -214,16 +218,12 @@ def _product_spread(a: Ball, b: Ball) -> Floats:
 
 def _add(a: Ball, b: Ball, rounding: Rounding) -> Ball:
     spread = _sum_spread(a, b)
-    return _enclose(
-        a.mid + b.mid, spread, rounding.arithmetic_error, lambda: spread == 0, rounding
-    )
+    return _enclose(a.mid + b.mid, spread, rounding.arithmetic_error, lambda: spread == 0, rounding)
 
 
 def _subtract(a: Ball, b: Ball, rounding: Rounding) -> Ball:
     spread = _sum_spread(a, b)
-    return _enclose(
-        a.mid - b.mid, spread, rounding.arithmetic_error, lambda: spread == 0, rounding
-    )
+    return _enclose(a.mid - b.mid, spread, rounding.arithmetic_error, lambda: spread == 0, rounding)
 
 
 def _multiply(a: Ball, b: Ball, rounding: Rounding) -> Ball:

@@ -33,7 +33,9 @@ def load_model(request: str) -> Model:
     if not file.endswith(".py"):
         raise RequestError(f"MODEL: there is no model {request!r}{nearest(request, BUILT_IN)}")
     models = {
-        key: value for key, value in vars(_load_file(Path(file))).items() if isinstance(value, Model)
+        key: value
+        for key, value in vars(_load_file(Path(file))).items()
+        if isinstance(value, Model)
     }
     if colon:
         if name not in models:

@@ -54,15 +54,11 @@ def with_readings(model: Model, quantities: Shapes) -> Model:
     def loss(xp: Any, v: Any) -> Any:
         t = Blackboard()
         model.forward(xp, v, t)
-        products = (
-            (v[weight_name(name)] * t[name], shape) for name, shape in quantities.items()
-        )
+        products = ((v[weight_name(name)] * t[name], shape) for name, shape in quantities.items())
         return sum(
             product.sum(tuple(range(-len(shape), 0))) if shape else product
             for product, shape in products
         )
 
     weights = {weight_name(name): shape for name, shape in quantities.items()}
-    return replace(
-        model, loss=loss, inputs=model.leaves, parameters=weights, closed_forms={}
-    )
+    return replace(model, loss=loss, inputs=model.leaves, parameters=weights, closed_forms={})

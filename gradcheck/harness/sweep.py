@@ -23,7 +23,7 @@ from gradcheck.harness.sampling import draw_samples
 from gradcheck.harness.tally import Tally, tally_comparison, tally_error
 from gradcheck.harness.verdict import Reference, compare, reference_of
 
-BLOCK = 16_384
+BLOCK = 65_536
 """Samples evaluated at once: enough to amortise a call, few enough for a core's cache.
 
 Blocks are always evaluated whole, so that what a sample yields does not depend on how many were
@@ -120,37 +120,48 @@ class _Sweep:
     def run_block(self, start: int, dtype: str) -> _Block:
         """Judge every adapter on one block in one dtype."""
         block, request, model = _Block(), self.request, self.model
+        count = min(BLOCK, request.samples - start)
         with block.timed("sampling"):
             values = draw_samples(
                 model.leaves, request.seed, start, BLOCK, request.distribution, request.scale, dtype
             )
-        with block.timed("reference"):
-            references = self.references(values, dtype, block if start == 0 else None)
-        count = min(BLOCK, request.samples - start)
-        given = {name: array.astype(dtype) for name, array in values.items()}
-        for name, adapter in self.adapters.items():
+        # All adapters are called before any result is looked at: some compute in the background.
+        given = {name: array.astype(dtype, copy=False) for name, array in values.items()}
+        results = {}
+        for name in self.adapters:
             with block.timed(name):
-                results = self.gradients(name, dtype, given)
-            with block.timed("verdicts"):
-                for gradient in adapter.gradients(model):
-                    shape = (BLOCK, *model.parameters[gradient])
-                    result = _checked(results, gradient, shape, dtype)
+                results[name] = self.call(name, dtype, given)
+        with block.timed("reference"):
+            rounding = Rounding(np.dtype(dtype), request.ulps)
+            balls = {name: Ball.from_value(array, rounding) for name, array in values.items()}
+            v, t, d = passes_on_balls(model, balls)
+            largest = _largest([*vars(v).values(), *vars(t).values(), *vars(d).values()])
+        if start == 0:
+            block.misstated = {dtype: text for text in [_misstatement(model, v, t)] if text}
+
+        references: dict[Any, Reference] = {}
+        for name, adapter in self.adapters.items():
+            normal_range = adapter.normal_range(np.dtype(dtype))
+            for gradient in adapter.gradients(model):
+                shape = (BLOCK, *model.parameters[gradient])
+                with block.timed(name):
+                    result = _checked(results[name], gradient, shape, dtype)
+                with block.timed("verdicts"):
                     if isinstance(result, str):
                         size = int(np.prod(shape[1:]))
                         tally = tally_error(result, size, count, start, request.rows)
                     else:
-                        reference = references(gradient, adapter.underflow(np.dtype(dtype)), count)
-                        tally = tally_comparison(
-                            compare(result[:count], reference),
-                            reference,
-                            start,
-                            request.rows,
-                            adapter.judged,
-                        )
+                        key = gradient, normal_range
+                        if key not in references:
+                            references[key] = reference_of(
+                                d[gradient], largest, normal_range, shape, count
+                            )
+                        comparison = compare(result[:count], references[key])
+                        tally = tally_comparison(comparison, start, request.rows, adapter.judged)
                     block.tallies[name, dtype, gradient] = tally
         return block
 
-    def gradients(
+    def call(
         self, name: str, dtype: str, values: Mapping[str, NDArray[Any]]
     ) -> Mapping[str, Any] | str:
         """Call an adapter; if it raises, return what it raised."""
@@ -161,34 +172,7 @@ class _Sweep:
                     self.prepared[name, dtype] = adapter.prepare(self.model, np.dtype(dtype))
                 return dict(self.prepared[name, dtype](values))
             except Exception as error:
-                first_line = next(iter(str(error).splitlines()), "")
-                return f"{type(error).__name__}: {first_line}"
-
-    def references(
-        self, values: Mapping[str, NDArray[np.float64]], dtype: str, block: _Block | None
-    ) -> Callable[[str, float, int], Reference]:
-        """Run the passes on balls; check the definition against them if given a block to note it.
-
-        Returns a function of gradient, underflow and number of samples.
-        """
-        rounding = Rounding(np.dtype(dtype), self.request.ulps)
-        balls = {name: Ball.from_value(array, rounding) for name, array in values.items()}
-        v, t, d = passes_on_balls(self.model, balls)
-        largest = _largest([*vars(v).values(), *vars(t).values(), *vars(d).values()])
-        if block is not None:
-            difference = _misstatement(self.model, v, t)
-            if difference:
-                block.misstated[dtype] = difference
-        cache: dict[tuple[str, float, int], Reference] = {}
-
-        def reference(gradient: str, underflow: float, count: int) -> Reference:
-            key = gradient, underflow, count
-            if key not in cache:
-                shape = (BLOCK, *self.model.parameters[gradient])
-                cache[key] = reference_of(d[gradient], largest, underflow, shape).first(count)
-            return cache[key]
-
-        return reference
+                return _describe(error)
 
 
 def passes_on_balls(model: Model, balls: Mapping[str, Ball]) -> tuple[Any, Any, Any]:
@@ -219,22 +203,29 @@ def _checked(
         return results
     if gradient not in results:
         return f"no gradient for {gradient}"
-    result = np.asarray(results[gradient])
+    try:
+        result = np.asarray(results[gradient])
+    except Exception as error:
+        return _describe(error)
     if result.shape != shape or result.dtype != dtype:
         return f"returned {result.dtype} {result.shape} where {dtype} {shape} was expected"
     return result
 
 
+def _describe(error: Exception) -> str:
+    first_line = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {first_line}"
+
+
 def _largest(quantities: list[Ball]) -> NDArray[np.float64]:
     """Per sample, a bound on the magnitude of all quantities, shape `(n,)`."""
-    distinct = {id(ball): ball for ball in quantities}.values()
     largest = np.zeros(1)
-    for ball in distinct:
+    for ball in {id(ball): ball for ball in quantities}.values():
         magnitude = ball.magnitude
         if magnitude.ndim > 1:
             magnitude = magnitude.reshape(len(magnitude), -1).max(axis=1)
         largest = np.maximum(largest, magnitude)
-    return largest
+    return np.where(np.isnan(largest), np.inf, largest)
 
 
 def _misstatement(model: Model, v: Blackboard, t: Blackboard) -> str:

@@ -6,13 +6,12 @@ does not matter how a sweep is cut into blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.harness.verdict import Comparison, Reference, Verdict
+from gradcheck.harness.verdict import Comparison, Verdict
 
 Counts = NDArray[np.int64]
 
@@ -22,7 +21,8 @@ ULPS_SHIFT = 52 - ULPS_BITS  # a float64 has 52 bits below its exponent
 FIRST_BUCKET = int(np.array(2.0**-10).view(np.int64)) >> ULPS_SHIFT
 BUCKETS = 74 << ULPS_BITS  # from 2⁻¹⁰ to 2⁶⁴ ulps; the ends take what is beyond
 
-SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
+UNMEASURED = -1.0
+"""Stands for the ulps of what neither agrees nor disagrees."""
 
 
 @dataclass(frozen=True)
@@ -110,49 +110,50 @@ class Tally:
         return min(float(edge), self.max_ulps)
 
 
-def tally_comparison(
-    comparison: Comparison, reference: Reference, start: int, keep: int, judged: bool = True
-) -> Tally:
+def tally_comparison(comparison: Comparison, start: int, keep: int, judged: bool = True) -> Tally:
     """Reduce the comparisons of the samples from `start` on."""
-    verdict, distance = comparison.verdict.ravel(), comparison.distance.ravel()
-    tally = Tally(keep, judged, compared=verdict.size)
-    if judged:
-        tally = replace(tally, counts=np.bincount(verdict, minlength=len(Verdict)))
-        measured = verdict <= Verdict.DISAGREE
-    else:
-        measured = (verdict != Verdict.OVERFLOW) & (distance < np.inf)
-    if not measured.any():
-        return tally
-
-    bound = np.maximum(reference.bound.ravel(), SMALLEST)  # an exact zero may have a bound of zero
+    verdict, reference, counts = comparison.verdict, comparison.reference, comparison.counts
     with np.errstate(invalid="ignore", over="ignore"):
-        ulps = np.where(measured, distance / reference.ulp.ravel(), -1)
-        ratio = np.where(measured, distance / bound, -1)
+        ulps = comparison.distance * reference.per_ulp
+        ratio = comparison.distance * reference.per_bound
+    if not judged:
+        counts = np.zeros_like(counts)
+        unmeasured = (verdict == Verdict.OVERFLOW) | ~(comparison.distance < np.inf)
+        ulps[unmeasured] = ratio[unmeasured] = UNMEASURED
+    elif counts[Verdict.AGREE] + counts[Verdict.DISAGREE] < verdict.size:
+        unmeasured = verdict >= Verdict.UNINFORMATIVE
+        ulps[unmeasured] = ratio[unmeasured] = UNMEASURED
+    position = int(np.argmax(ratio if judged else ulps))
+    if ulps.flat[position] == UNMEASURED:
+        return Tally(keep, judged, counts, compared=verdict.size)
 
-    def case(position: np.intp) -> Case:
-        sample, element = divmod(int(position), verdict.size // len(comparison.value))
+    def case(position: int) -> Case:
+        sample, element = divmod(position, verdict.size // len(verdict))
         return Case(
             sample=start + sample,
             element=element,
-            verdict=Verdict(verdict[position]).label if judged else "",
+            verdict=Verdict(verdict.flat[position]).label if judged else "",
             value=float(comparison.value.flat[position]),
             reference=float(reference.value.flat[position]),
             bound=float(reference.bound.flat[position]),
-            ulps=float(ulps[position]),
-            ratio=float(ratio[position]),
+            ulps=float(ulps.flat[position]),
+            ratio=float(ratio.flat[position]),
         )
 
-    worst_first: Iterable[np.intp] = ()
-    if tally.counts[Verdict.DISAGREE]:
+    worst_first: Counts = np.zeros(0, np.int64)
+    if counts[Verdict.DISAGREE]:
         disagreeing = np.flatnonzero(verdict == Verdict.DISAGREE)
-        worst_first = disagreeing[np.argsort(-ulps[disagreeing], kind="stable")[:keep]]
-    return replace(
-        tally,
-        histogram=_histogram(ulps),
+        worst_first = disagreeing[np.argsort(-ulps.flat[disagreeing], kind="stable")[:keep]]
+    return Tally(
+        keep,
+        judged,
+        counts,
+        _histogram(ulps.ravel()),
+        compared=verdict.size,
         max_ulps=float(ulps.max()),
-        max_ratio=float(ratio.max()),
-        worst=case(np.argmax(ratio if judged else ulps)),
-        disagreements=tuple(case(position) for position in worst_first),
+        max_ratio=float(ratio.flat[position]) if judged else np.nan,
+        worst=case(position),
+        disagreements=tuple(map(case, worst_first.tolist())),
     )
 
 
@@ -166,9 +167,11 @@ def tally_error(message: str, size: int, count: int, start: int, keep: int) -> T
 
 
 def _histogram(ulps: NDArray[np.float64]) -> Counts:
-    """Count by bucket; what was not measured is −1 and is left out."""
-    bucket = (ulps.view(np.int64) >> ULPS_SHIFT) - FIRST_BUCKET
-    np.clip(bucket, 0, BUCKETS - 1, out=bucket)
+    """Count by bucket; what was not measured is left out."""
+    bucket = ulps.view(np.int64) >> ULPS_SHIFT
+    bucket -= FIRST_BUCKET
+    np.maximum(bucket, 0, out=bucket)
+    np.minimum(bucket, BUCKETS - 1, out=bucket)
     counts = np.bincount(bucket, minlength=BUCKETS)
-    counts[0] -= np.count_nonzero(ulps < 0)  # the sign bit puts them before the first bucket
+    counts[0] -= np.count_nonzero(ulps == UNMEASURED)  # the sign bit puts them before the first
     return counts

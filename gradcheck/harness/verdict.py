@@ -30,21 +30,22 @@ class Verdict(IntEnum):
         return self.name.lower()
 
 
+LARGEST = float(np.finfo(np.float64).max)
 LABELS = tuple(verdict.label for verdict in Verdict)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A gradient's reference values, how far an honest evaluation may be from them, and why.
+    """A gradient's reference values, and how far an honest evaluation may be from them.
 
     Parameters
     ----------
     value
         The hand-written pass in float64, shape `(n, *shape)`.
     bound
-        The largest distance of an honest evaluation; `inf` where it may overflow.
+        The largest distance of an honest evaluation, shape of `value`; `inf` where it may overflow.
     overflow_risk
-        Where another order of the same multiplications may overflow, shape of `value`.
+        Where another order of the same multiplications may overflow, broadcasts to `value`.
     rounding
         The format under judgement.
     """
@@ -54,34 +55,45 @@ class Reference:
     overflow_risk: NDArray[np.bool_]
     rounding: Rounding
 
-    def first(self, count: int) -> "Reference":
-        """Return the reference of the first `count` samples."""
-        return Reference(
-            self.value[:count], self.bound[:count], self.overflow_risk[:count], self.rounding
-        )
-
     @cached_property
     def within(self) -> Codes:
         """The verdict on any value within the bound, which at its worst leaves no certain bit."""
-        certain = self.bound <= np.abs(self.value) / 2
-        codes = np.where(certain, np.int8(Verdict.AGREE), np.int8(Verdict.UNINFORMATIVE))
-        codes[self.bound == np.inf] = Verdict.OVERFLOW
+        codes = np.full(self.value.shape, Verdict.AGREE, np.int8)
+        certain = 2 * self.bound <= np.abs(self.value)
+        if not certain.all():
+            codes[~certain] = Verdict.UNINFORMATIVE
+            codes[self.bound == np.inf] = Verdict.OVERFLOW
         return codes
 
     @cached_property
-    def ulp(self) -> Floats:
-        """One unit in the last place of the reference, in the format under judgement."""
+    def counts_within(self) -> NDArray[np.int64]:
+        """How often each verdict is given if every value is within the bound."""
+        return np.bincount(self.within.ravel(), minlength=len(Verdict))
+
+    @cached_property
+    def per_ulp(self) -> Floats:
+        """One over the unit in the last place of the reference, in the format under judgement."""
         exponent_bits = np.int64(0x7FF0_0000_0000_0000)
         power_of_two = (self.value.view(np.int64) & exponent_bits).view(np.float64)
-        return np.maximum(power_of_two, self.rounding.smallest_normal) * (
-            2 * self.rounding.unit_roundoff
-        )
+        ulp = np.maximum(power_of_two, self.rounding.smallest_normal)
+        ulp *= 2 * self.rounding.unit_roundoff
+        return np.minimum(1 / ulp, LARGEST)
+
+    @cached_property
+    def per_bound(self) -> Floats:
+        """One over the bound, finite so that a distance of zero is no part of it."""
+        with np.errstate(divide="ignore", over="ignore"):
+            return np.minimum(1 / self.bound, LARGEST)
 
 
 def reference_of(
-    adjoint: Ball, largest: Floats, underflow: float, shape: tuple[int, ...]
+    adjoint: Ball,
+    largest: Floats,
+    normal_range: tuple[float, float],
+    shape: tuple[int, ...],
+    count: int,
 ) -> Reference:
-    """Turn a ball into a reference.
+    """Turn the first `count` samples of a ball into a reference.
 
     The ball encloses every evaluation of the products in the order in which the hand-written pass
     takes them. Another order may pass through the underflow or the overflow range where this one
@@ -96,19 +108,24 @@ def reference_of(
         The gradient as a ball.
     largest
         Per sample, a bound on every quantity of the trace and on every adjoint, shape `(n,)`.
-    underflow
-        The smallest number that the evaluation holds with full precision, in gradients' units.
+    normal_range
+        Between which magnitudes the evaluation keeps the format's full precision.
     shape
         `(n, *shape)` of the gradient.
     """
     rounding = adjoint.rounding
-    largest = largest.reshape((-1,) + (1,) * (len(shape) - 1))
-    value = np.broadcast_to(adjoint.mid, shape)
-    rad = np.broadcast_to(adjoint.rad, shape)
-    with np.errstate(over="ignore", invalid="ignore"):
-        bound = np.where(rad > 0, rad + underflow * np.maximum(largest, 1), 0.0)
-    risk = np.broadcast_to(~(largest <= np.sqrt(rounding.largest)), shape)
-    return Reference(np.ascontiguousarray(value), bound, risk, rounding)
+    smallest_held, largest_held = normal_range
+    largest = np.broadcast_to(largest, shape[:1])[:count].reshape((-1,) + (1,) * (len(shape) - 1))
+    value = np.ascontiguousarray(np.broadcast_to(adjoint.mid, shape)[:count])
+    rad = np.broadcast_to(adjoint.rad, shape)[:count]
+    with np.errstate(over="ignore"):
+        bound = rad + smallest_held * np.maximum(largest, 1)
+    if not rad.all():
+        bound[rad == 0] = 0  # an exact zero, in whichever order
+    beyond = ~(largest <= largest_held)
+    if beyond.any():
+        bound[np.broadcast_to(beyond, value.shape)] = np.inf
+    return Reference(value, bound, ~(largest <= np.sqrt(rounding.largest)), rounding)
 
 
 @dataclass(frozen=True)
@@ -117,30 +134,38 @@ class Comparison:
 
     Parameters
     ----------
-    verdict
-        Codes of `Verdict`.
+    reference
+        What the values were compared with.
     value
         The adapter's, widened to float64.
     distance
         `abs(value − reference)`; `inf` where the value is not a number.
+    verdict
+        Codes of `Verdict`.
+    counts
+        How often each verdict was given, int64.
     """
 
-    verdict: Codes
+    reference: Reference
     value: Floats
     distance: Floats
+    verdict: Codes
+    counts: NDArray[np.int64]
 
 
 def compare(value: NDArray[Any], reference: Reference) -> Comparison:
     """Judge an adapter's values against the reference's."""
-    value = value.astype(np.float64)
+    value = value.astype(np.float64, copy=False)
     with np.errstate(invalid="ignore", over="ignore"):
-        distance = np.abs(value - reference.value)
+        distance = value - reference.value
+        np.abs(distance, out=distance)
         within = distance <= reference.bound
-    verdict = reference.within
+    verdict, counts = reference.within, reference.counts_within
     if not within.all():
         distance[np.isnan(distance)] = np.inf
         outside = np.where(
             reference.overflow_risk & ~np.isfinite(value), Verdict.OVERFLOW, Verdict.DISAGREE
         ).astype(np.int8)
         verdict = np.where(within | (verdict == Verdict.OVERFLOW), verdict, outside)
-    return Comparison(verdict, value, distance)
+        counts = np.bincount(verdict.ravel(), minlength=len(Verdict))
+    return Comparison(reference, value, distance, verdict, counts)

@@ -20,6 +20,8 @@ from gradcheck.harness.verdict import LABELS
 WIDTH = 100
 ALWAYS_SHOWN = ("agree", "disagree", "uninformative")
 CASES_SHOWN = 3
+TRACE_WIDTH = 400
+"""A trace has as many columns as there are adapters, and is not folded."""
 
 
 @contextmanager
@@ -56,7 +58,7 @@ def print_report(report: Report, files: list[Path], source: str) -> None:
 
 def print_trace(trace: Trace, model: str, dtype: str) -> None:
     """Print both tables, as wide as they are."""
-    console = _console(400)
+    console = _console(TRACE_WIDTH)
     for title, table in (("forward", trace.forward), ("backward: ∂ℓ/∂…", trace.backward)):
         console.print(_number_table(f"{model}, {dtype}, {title}", table))
 
@@ -80,9 +82,9 @@ def _verdict_table(overview: pd.DataFrame) -> Table:
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column("adapter")
     table.add_column("dtype")
-    for name in (*shown, "median ulps", "worst ulps"):
-        table.add_column(name, justify="right")
-    table.add_column("worst gradient")
+    for name in (*shown, "median\nulps", "worst\nulps"):
+        table.add_column(name.replace("uninformative", "uninfor-\nmative"), justify="right")
+    table.add_column("worst\ngradient")
     for row in overview.to_dict("records"):
         verdicts = [f"{row[name]:,}" if row["judged"] else "–" for name in shown]
         table.add_row(
@@ -127,7 +129,9 @@ def _print_worst_cases(console: Console, report: Report, source: str) -> None:
         console.print(f"    {_replay_command(report, case, source)}", soft_wrap=True, markup=False)
     rows = report.run["request"]["rows"]
     if (report.summary["disagree"] > rows).any():
-        console.print(f"The worst {rows} of each adapter, dtype and gradient are tabulated (--rows).")
+        console.print(
+            f"The worst {rows} of each adapter, dtype and gradient are tabulated (--rows)."
+        )
 
 
 def _replay_command(report: Report, case: dict[str, Any], source: str) -> str:
