@@ -141,7 +141,7 @@ def _names(text: str) -> tuple[str, ...]:
 def _point(text: str) -> dict[str, float]:
     point = {}
     for part in text.split(","):
-        name, equals, value = part.partition("=")
+        name, _, value = part.partition("=")
         try:
             point[name.strip()] = float(value)
         except ValueError:

@@ -36,7 +36,7 @@ def every_parameter(model: Model) -> Sequence[str]:
 
 
 def normal_range(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Between which magnitudes a plain evaluation keeps full precision."""
+    """Return between which magnitudes a plain evaluation keeps full precision."""
     return float(np.finfo(dtype).smallest_normal), float(np.finfo(dtype).max)
 
 

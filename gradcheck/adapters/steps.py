@@ -57,12 +57,12 @@ def _prepare_central(model: Model, dtype: np.dtype[Any]) -> Gradients:
 
 
 def _complex_step(dtype: np.dtype[Any]) -> float:
-    """The step h, the root of the smallest normal number."""
+    """Return the step h, the root of the smallest normal number."""
     return float(np.sqrt(np.finfo(dtype).smallest_normal))
 
 
 def _complex_range(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Between which magnitudes the complex step keeps full precision.
+    """Return between which magnitudes the complex step keeps full precision.
 
     A gradient g does while h·g is a normal number. The truncation error is of relative order
     (h·k)² if the loss varies over lengths of 1/k, so that k may come to u/h, to be safe.

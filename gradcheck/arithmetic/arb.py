@@ -35,7 +35,7 @@ def reals(values: Any) -> Reals:
     """Convert floats to exact reals, of the same shape."""
     values = np.asarray(values, dtype=np.float64)
     result = np.empty(values.shape, dtype=object)
-    result.flat = [flint.arb(value) for value in values.ravel().tolist()]
+    result.ravel()[:] = [flint.arb(value) for value in values.ravel().tolist()]
     return result
 
 

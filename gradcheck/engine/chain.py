@@ -37,7 +37,7 @@ def forward(xp: Any, v: Any, t: Any) -> None:
 
 
 def backward(xp: Any, v: Any, t: Any, d: Any) -> None:
-    """The adjoints ∂ℓ/∂q: of the trace from its end, then of the parameters."""
+    """Write the adjoints ∂ℓ/∂q: of the trace from its end, then of the parameters."""
     d.f3 = 2 * (t.f3 - v.y)
     d.h3 = v.omega3 * d.f3
     d.f2 = -xp.sin(t.f2) * d.h3

@@ -10,7 +10,7 @@ from gradcheck.engine import chain
 
 
 def backward(xp: Any, v: Any, t: Any, d: Any) -> None:
-    """The backward pass of `chain`, but for one line."""
+    """Run the backward pass of `chain`, but for one line."""
     chain.backward(xp, v, t, d)
     d.beta1 = d.f2
 

@@ -104,7 +104,7 @@ def log_uniform(words: Bits) -> Floats:
 
 
 def _fraction(words: Bits) -> Floats:
-    """The upper 53 bits as a number in [0, 1)."""
+    """Return the upper 53 bits as a number in [0, 1)."""
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, Gradients, choose_adapters
-from gradcheck.arithmetic.ball import Ball, Rounding
-from gradcheck.engine.model import Blackboard, Model, run_passes
-from gradcheck.errors import RequestError
+from gradcheck.arithmetic.ball import Rounding
+from gradcheck.engine.model import Model
+from gradcheck.harness.reference import Passes, Reference
 from gradcheck.harness.request import Request
 from gradcheck.harness.sampling import draw_samples
 from gradcheck.harness.tally import Tally, tally_comparison, tally_error
-from gradcheck.harness.verdict import Reference, compare, reference_of
+from gradcheck.harness.verdict import compare
 
 BLOCK = 65_536
 """Samples evaluated at once: enough to amortise a call, few enough for a core's cache.
@@ -57,7 +57,7 @@ class Outcome:
 class _Block:
     tallies: dict[Key, Tally] = field(default_factory=dict)
     misstated: dict[str, str] = field(default_factory=dict)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -84,18 +84,19 @@ def run_sweep(
         If an adapter cannot be had, or the passes do not run on balls.
     """
     sweep = _Sweep(model, request, choose_adapters(request.adapters, model))
-    _keep_heap_mapped()
+    keep_heap_mapped()
     tasks = [
         (start, dtype) for start in range(0, request.samples, BLOCK) for dtype in request.dtypes
     ]
     tallies: dict[Key, Tally] = {}
     misstated: dict[str, str] = {}
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for done, block in enumerate(_in_order(sweep.run_block, tasks, request.workers), start=1):
         for key, tally in block.tallies.items():
             tallies[key] = tallies[key].merge(tally) if key in tallies else tally
         misstated |= block.misstated
-        seconds += block.seconds
+        for stage, spent in block.seconds.items():
+            seconds[stage] += spent
         progress(done / len(tasks))
     order = [
         (adapter, dtype, gradient)
@@ -132,12 +133,9 @@ class _Sweep:
             with block.timed(name):
                 results[name] = self.call(name, dtype, given)
         with block.timed("reference"):
-            rounding = Rounding(np.dtype(dtype), request.ulps)
-            balls = {name: Ball.from_value(array, rounding) for name, array in values.items()}
-            v, t, d = passes_on_balls(model, balls)
-            largest = _largest([*vars(v).values(), *vars(t).values(), *vars(d).values()])
-        if start == 0:
-            block.misstated = {dtype: text for text in [_misstatement(model, v, t)] if text}
+            passes = Passes(model, values, Rounding(np.dtype(dtype), request.ulps))
+        if start == 0 and (difference := passes.misstatement()):
+            block.misstated[dtype] = difference
 
         references: dict[Any, Reference] = {}
         for name, adapter in self.adapters.items():
@@ -153,9 +151,7 @@ class _Sweep:
                     else:
                         key = gradient, normal_range
                         if key not in references:
-                            references[key] = reference_of(
-                                d[gradient], largest, normal_range, shape, count
-                            )
+                            references[key] = passes.gradient(*key, count)
                         comparison = compare(result[:count], references[key])
                         tally = tally_comparison(comparison, start, request.rows, adapter.judged)
                     block.tallies[name, dtype, gradient] = tally
@@ -173,26 +169,6 @@ class _Sweep:
                 return dict(self.prepared[name, dtype](values))
             except Exception as error:
                 return _describe(error)
-
-
-def passes_on_balls(model: Model, balls: Mapping[str, Ball]) -> tuple[Any, Any, Any]:
-    """Run the hand-written passes on balls.
-
-    Raises
-    ------
-    RequestError
-        If they raise, or leave a parameter's gradient out.
-    """
-    try:
-        v, t, d = run_passes(model, np, balls)
-    except Exception as error:
-        raise RequestError(
-            f"MODEL: the passes of {model.name} fail on balls: {type(error).__name__}: {error}"
-        ) from error
-    for name in model.parameters:
-        if name not in d:
-            raise RequestError(f"MODEL: the backward pass of {model.name} leaves out d.{name}")
-    return v, t, d
 
 
 def _checked(
@@ -217,30 +193,6 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line}"
 
 
-def _largest(quantities: list[Ball]) -> NDArray[np.float64]:
-    """Per sample, a bound on the magnitude of all quantities, shape `(n,)`."""
-    largest = np.zeros(1)
-    for ball in {id(ball): ball for ball in quantities}.values():
-        magnitude = ball.magnitude
-        if magnitude.ndim > 1:
-            magnitude = magnitude.reshape(len(magnitude), -1).max(axis=1)
-        largest = np.maximum(largest, magnitude)
-    return np.where(np.isnan(largest), np.inf, largest)
-
-
-def _misstatement(model: Model, v: Blackboard, t: Blackboard) -> str:
-    """Say where the definition and the forward pass cannot both be right; empty if nowhere."""
-    definition, stepwise = model.loss(np, v), t["loss"]
-    apart = np.abs(definition.mid - stepwise.mid) > definition.rad + stepwise.rad
-    if not apart.any():
-        return ""
-    sample = int(np.argmax(apart))
-    return (
-        f"the definition and the forward pass of {model.name} differ: at sample {sample} the loss "
-        f"is {definition.mid[sample]!r} by the one, {stepwise.mid[sample]!r} by the other"
-    )
-
-
 def _in_order(
     work: Callable[..., _Block], tasks: list[tuple[int, str]], workers: int
 ) -> Iterator[_Block]:
@@ -257,10 +209,10 @@ def _in_order(
             pool.shutdown(cancel_futures=True)
 
 
-def _keep_heap_mapped() -> None:
+def keep_heap_mapped() -> None:
     """Free one large array, after which glibc keeps freed memory for the arrays to come.
 
     A mapping of up to 32 MiB that is freed raises the size from which glibc maps afresh, and
-    faults in, every single array. The engine runs 1.7 to 2 times as fast. Elsewhere it does nothing.
+    faults in, every single array: the engine runs 1.7 to 2 times as fast. Elsewhere this is idle.
     """
     np.empty(32 * 2**20 - 2**16, np.uint8)

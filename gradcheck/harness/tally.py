@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.harness.verdict import Comparison, Verdict
+from gradcheck.harness.verdict import LABELS, Comparison, Verdict
 
 Counts = NDArray[np.int64]
 
@@ -132,7 +132,7 @@ def tally_comparison(comparison: Comparison, start: int, keep: int, judged: bool
         return Case(
             sample=start + sample,
             element=element,
-            verdict=Verdict(verdict.flat[position]).label if judged else "",
+            verdict=LABELS[verdict.flat[position]] if judged else "",
             value=float(comparison.value.flat[position]),
             reference=float(reference.value.flat[position]),
             bound=float(reference.bound.flat[position]),

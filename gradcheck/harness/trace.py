@@ -15,8 +15,8 @@ from gradcheck.arithmetic.ball import Ball, Rounding
 from gradcheck.engine.model import Model
 from gradcheck.engine.taps import tap_name, weight_name, with_readings, with_taps
 from gradcheck.errors import RequestError
+from gradcheck.harness.reference import Passes
 from gradcheck.harness.request import Request
-from gradcheck.harness.sweep import passes_on_balls
 from gradcheck.harness.tables import label
 
 
@@ -52,10 +52,9 @@ def trace_point(model: Model, point: Mapping[str, float], request: Request) -> T
     values = {
         name: np.full((1, *shape), point[name], dtype) for name, shape in model.leaves.items()
     }
-    rounding = Rounding(dtype, request.ulps)
-    _, t, d = passes_on_balls(
-        model, {name: Ball.from_value(array, rounding) for name, array in values.items()}
-    )
+    widened = {name: array.astype(np.float64) for name, array in values.items()}
+    passes = Passes(model, widened, Rounding(dtype, request.ulps))
+    t, d = passes.t, passes.d
     shapes = {name: t[name].mid.shape[1:] for name in t}
     inner = {name: shape for name, shape in shapes.items() if name != "loss"}
 

@@ -44,15 +44,15 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     )
 
 
-def write_files(texts: Mapping[Path, str]) -> list[Path]:
-    """Write each text beside its target first; rename only when all have been written."""
-    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in texts}
+def write_files(contents: Mapping[Path, str | bytes]) -> list[Path]:
+    """Write each file beside its target first; rename only when all have been written."""
+    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in contents}
     try:
-        for path, text in texts.items():
-            temporary[path].write_text(text, encoding="utf-8")
-        for path in texts:
+        for path, content in contents.items():
+            temporary[path].write_bytes(content.encode() if isinstance(content, str) else content)
+        for path in contents:
             temporary[path].replace(path)
     finally:
         for path in temporary.values():
             path.unlink(missing_ok=True)
-    return list(texts)
+    return list(contents)

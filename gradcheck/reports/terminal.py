@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ def _print_worst_cases(console: Console, report: Report, source: str) -> None:
         )
 
 
-def _replay_command(report: Report, case: dict[str, Any], source: str) -> str:
+def _replay_command(report: Report, case: Mapping[Hashable, Any], source: str) -> str:
     columns = list(report.discrepancies.columns)
     leaves = columns[columns.index("truth") + 1 : columns.index("element")]
     point = ",".join(f"{name}={case[name]!r}" for name in leaves)

@@ -1,0 +1,1 @@
+"""Measurements of the tool itself; the scripts of the same names run them."""

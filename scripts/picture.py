@@ -1,0 +1,10 @@
+"""Draw the README's picture; needs matplotlib: the extra `figures`."""
+
+from pathlib import Path
+
+from gradcheck.reports.files import write_files
+from gradcheck.studies.picture import draw_picture
+
+folder = Path("results/accuracy")
+folder.mkdir(parents=True, exist_ok=True)
+print("Written:", *write_files({folder / "errors-and-bars.png": draw_picture()}))
