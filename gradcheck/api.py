@@ -7,6 +7,8 @@ from typing import Any
 
 from gradcheck.engine import load_model
 from gradcheck.engine.model import Model
+from gradcheck.harness.diagnosis import Finding, diagnose
+from gradcheck.harness.referee import evidence, referee
 from gradcheck.harness.request import Request
 from gradcheck.harness.sweep import run_sweep
 from gradcheck.harness.tables import Report, tabulate
@@ -19,6 +21,8 @@ def sweep(
     **settings: Any,
 ) -> Report:
     """Compare a model's hand-written gradients with those of every adapter on random samples.
+
+    Disagreements are refereed, and a hand-written pass that is to blame is diagnosed.
 
     Parameters
     ----------
@@ -46,4 +50,9 @@ def sweep(
     request = Request(**settings)
     if isinstance(model, str):
         model = load_model(model)
-    return tabulate(model, request, run_sweep(model, request, progress))
+    outcome = run_sweep(model, request, progress)
+    rulings = referee(model, request, outcome)
+    findings: tuple[Finding, ...] = ()
+    if rulings.blamed or outcome.misstated:
+        findings = diagnose(model, evidence(model, request, rulings))
+    return tabulate(model, request, outcome, rulings, findings)

@@ -65,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_comparison(sweep)
     _add_number(sweep, "rows", int, "disagreements tabulated per adapter, dtype and gradient")
+    _add_number(sweep, "referee-limit", int, "disagreements brought before the referee")
+    _add_number(sweep, "audit", float, "share of the undisputed samples to bring there too")
     _add_number(sweep, "workers", int, "blocks worked on at once; changes no result")
     sweep.add_argument("--output", type=Path, metavar="FOLDER", help="(results/MODEL)")
     sweep.set_defaults(command=_sweep)
@@ -102,7 +104,7 @@ def _add_number(
     parser.add_argument(
         f"--{name}",
         type=_number(kind),
-        default=getattr(Request, name),
+        default=getattr(Request, name.replace("-", "_")),
         metavar="N" if kind is int else "X",
         help=f"{meaning} (%(default)s)",
     )
@@ -181,7 +183,7 @@ def _trace(options: argparse.Namespace) -> int:
     model: Model = load_model(options.model)
     trace = trace_point(model, {**model.example, **options.at}, request)
     print_trace(trace, model.name, request.dtypes[0])
-    return AGREED
+    return AGREED if trace.agrees else DISAGREED
 
 
 def _adapters(options: argparse.Namespace) -> int:

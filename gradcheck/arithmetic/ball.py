@@ -38,8 +38,14 @@ Floats = NDArray[np.float64]
 RADIUS_INFLATION = 1 + 2.0**-47
 """Covers the rounding of the radius itself: up to 64 float64 operations on positive numbers."""
 
+SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
+
 EXACT = np.zeros(())
 """The radius of balls that are all exact; operations recognise it and save the work."""
+
+
+class NoRuleError(TypeError):
+    """Balls cannot follow a NumPy function; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,7 @@ class Ball(np.lib.mixins.NDArrayOperatorsMixin):
             call = ufunc.__name__ + ("" if method == "__call__" else f".{method}")
             given = f" with {', '.join(options)}" if options else ""
             known = ", ".join(sorted(known.__name__ for known in RULES))
-            raise TypeError(f"balls have no rule for numpy.{call}{given}; they have: {known}")
+            raise NoRuleError(f"balls have no rule for numpy.{call}{given}; they have: {known}")
         with np.errstate(all="ignore"):
             return rule(*(_ball(a, self.rounding) for a in operands), rounding=self.rounding)
 
@@ -158,7 +164,7 @@ class Ball(np.lib.mixins.NDArrayOperatorsMixin):
         self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any
     ) -> Any:
         """Refuse by name whatever is not elementwise."""
-        raise TypeError(f"balls have no rule for numpy.{function.__name__}")
+        raise NoRuleError(f"balls have no rule for numpy.{function.__name__}")
 
 
 def _ball(value: Any, rounding: Rounding) -> Ball:
@@ -210,8 +216,7 @@ def _product_spread(a: Ball, b: Ball) -> Floats:
     spread = np.abs(b.mid)
     if b.rad is EXACT:
         return spread * a.rad
-    spread = spread + b.rad
-    spread *= a.rad
+    spread = (spread + b.rad) * a.rad
     spread += np.abs(a.mid) * b.rad
     return spread
 
@@ -239,10 +244,13 @@ def _multiply(a: Ball, b: Ball, rounding: Rounding) -> Ball:
 def _divide(a: Ball, b: Ball, rounding: Rounding) -> Ball:
     """Bound |a'/b' − a/b| ≤ (rad a + |a/b|·rad b)/|b'|."""
     quotient = a.mid / b.mid
-    # The exact quotient of the midpoints may be half an ulp, or half a subnormal, larger.
-    reach = np.abs(quotient) * RADIUS_INFLATION + np.finfo(np.float64).smallest_subnormal
+    # The exact quotient of the midpoints may be half an ulp, or half a subnormal, larger; and
+    # ratios may lose bits to underflow that a large factor would show.
+    reach = np.abs(quotient) * RADIUS_INFLATION + SMALLEST
     nearest = np.abs(b.mid) * (1 - 2.0**-52) - b.rad  # a lower bound on |b'|
-    spread = np.where(nearest > 0, (a.rad + reach * b.rad) / nearest, np.inf)
+    spread = np.where(
+        nearest > 0, a.rad / nearest + SMALLEST + reach * (b.rad / nearest + SMALLEST), np.inf
+    )
     return _enclose(quotient, spread, rounding.arithmetic_error, lambda: _is_zero(a), rounding)
 
 
@@ -257,7 +265,7 @@ def _positive(a: Ball, rounding: Rounding) -> Ball:
 def _power(a: Ball, exponent: Ball, rounding: Rounding) -> Ball:
     """a², which every library computes as a product."""
     if exponent.mid.ndim or exponent.mid != 2 or exponent.rad is not EXACT:
-        raise TypeError(f"balls can be squared, not raised to the power {exponent.mid}")
+        raise NoRuleError(f"balls can be squared, not raised to the power {exponent.mid}")
     return _multiply(a, a, rounding)
 
 

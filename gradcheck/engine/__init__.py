@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -49,21 +50,21 @@ def load_model(request: str) -> Model:
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise RequestError(f"MODEL: there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"gradcheck_model_{path.stem}"  # not its own, which may be a library's
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise RequestError(f"MODEL: {path} cannot be loaded as Python")
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # dataclasses look their module up by name
+    sys.modules[name] = module  # dataclasses look their module up by name
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        trace = error.__traceback__
-        while trace and trace.tb_next:
-            trace = trace.tb_next
-        line = trace.tb_lineno if trace else 0
-        if isinstance(error, SyntaxError):
-            line = error.lineno or line
+        del sys.modules[name]
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else "?"
+        what = error.msg if isinstance(error, SyntaxError) else error
         raise RequestError(
-            f"MODEL: {path} does not import: line {line}: {type(error).__name__}: {error}"
+            f"MODEL: {path} does not import: line {line}: {type(error).__name__}: {what}"
         ) from error
     return module

@@ -14,7 +14,6 @@ from gradcheck.engine.model import Model, run_passes
 from gradcheck.errors import RequestError
 
 Floats = NDArray[np.float64]
-LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True)
@@ -41,23 +40,16 @@ class Reference:
     @cached_property
     def informative(self) -> NDArray[np.bool_]:
         """Where the bound leaves at least one certain bit."""
-        certain: NDArray[np.bool_] = 2 * self.bound <= np.abs(self.value)
-        return certain
+        return (self.bound <= np.abs(self.value) / 2) & (self.bound < np.inf)
 
     @cached_property
-    def per_ulp(self) -> Floats:
-        """One over the unit in the last place of the reference, in the format under judgement."""
+    def ulp(self) -> Floats:
+        """One unit in the last place of the reference, in the format under judgement."""
         exponent_bits = np.int64(0x7FF0_0000_0000_0000)
         power_of_two = (self.value.view(np.int64) & exponent_bits).view(np.float64)
         ulp = np.maximum(power_of_two, self.rounding.smallest_normal)
         ulp *= 2 * self.rounding.unit_roundoff
-        return np.minimum(1 / ulp, LARGEST)
-
-    @cached_property
-    def per_bound(self) -> Floats:
-        """One over the bound, finite so that a distance of zero is no part of it."""
-        with np.errstate(divide="ignore", over="ignore"):
-            return np.minimum(1 / self.bound, LARGEST)
+        return ulp
 
 
 class Passes:
@@ -140,9 +132,16 @@ class Passes:
         return Reference(value, bound, overflow_risk, self.rounding)
 
     def misstatement(self) -> str:
-        """Say where definition and forward pass cannot both be right; empty if nowhere."""
+        """Say where definition and forward pass cannot both be right; empty if nowhere.
+
+        Raises
+        ------
+        NoRuleError
+            If balls cannot follow the definition.
+        """
         definition, stepwise = self.model.loss(np, self.v), self.t["loss"]
-        apart = np.abs(definition.mid - stepwise.mid) > definition.rad + stepwise.rad
+        with np.errstate(all="ignore"):
+            apart = np.abs(definition.mid - stepwise.mid) > definition.rad + stepwise.rad
         if not apart.any():
             return ""
         sample = int(np.argmax(apart))

@@ -39,6 +39,11 @@ class Request:
         Of every input and parameter, of `DISTRIBUTIONS`.
     rows
         How many disagreements to tabulate for each adapter, dtype and gradient.
+    referee_limit
+        How many disagreements to bring before the referee.
+    audit
+        Which share of the samples that nobody disputes to bring before it, 0 to 1; at least 20
+        samples unless it is 0.
     workers
         How many blocks to work on at once; the results do not depend on it.
 
@@ -56,12 +61,18 @@ class Request:
     ulps: float = 4.0
     distribution: str = "normal"
     rows: int = 100
+    referee_limit: int = 200
+    audit: float = 0.001
     workers: int = os.cpu_count() or 1
 
     def __post_init__(self) -> None:
         for name in ("samples", "rows", "workers"):
             if getattr(self, name) < 1:
                 raise RequestError(f"--{name}: expected at least 1, got {getattr(self, name)}")
+        if self.referee_limit < 0:
+            raise RequestError(f"--referee-limit: expected at least 0, got {self.referee_limit}")
+        if not 0 <= self.audit <= 1:
+            raise RequestError(f"--audit: expected a share from 0 to 1, got {self.audit:g}")
         if not 0 <= self.seed < SEED_LIMIT:
             raise RequestError(f"--seed: expected 0 to 2**128 - 1, got {self.seed}")
         if not self.dtypes:

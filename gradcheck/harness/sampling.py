@@ -54,7 +54,8 @@ def draw_samples(
     """
     return {
         name: _round(
-            DISTRIBUTIONS[distribution](_words(seed, stream, start * size, count * size)) * scale,
+            DISTRIBUTIONS[distribution](draw_words(seed, stream, start * size, count * size))
+            * scale,
             dtype,
         ).reshape(count, *shape)
         for stream, (name, shape) in enumerate(shapes.items())
@@ -62,7 +63,7 @@ def draw_samples(
     }
 
 
-def _words(seed: int, stream: int, start: int, count: int) -> Bits:
+def draw_words(seed: int, stream: int, start: int, count: int) -> Bits:
     """Words `start` to `start + count` of one of a seed's streams, each 2¹³⁰ words long."""
     skipped = start % WORDS_PER_COUNT
     counter = start // WORDS_PER_COUNT + (stream << 128)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, Gradients, choose_adapters
-from gradcheck.arithmetic.ball import Rounding
+from gradcheck.arithmetic.ball import NoRuleError, Rounding
 from gradcheck.engine.model import Model
 from gradcheck.harness.reference import Passes, Reference
 from gradcheck.harness.request import Request
@@ -44,12 +44,15 @@ class Outcome:
         By adapter, dtype and gradient.
     misstated
         By dtype, where the model's definition and its forward pass were seen to differ.
+    unchecked
+        Why they could not be compared; empty if they were.
     seconds
         Spent in each stage, summed over workers.
     """
 
     tallies: Mapping[Key, Tally]
     misstated: Mapping[str, str]
+    unchecked: str
     seconds: Mapping[str, float]
 
 
@@ -57,6 +60,7 @@ class Outcome:
 class _Block:
     tallies: dict[Key, Tally] = field(default_factory=dict)
     misstated: dict[str, str] = field(default_factory=dict)
+    unchecked: str = ""
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     @contextmanager
@@ -90,11 +94,13 @@ def run_sweep(
     ]
     tallies: dict[Key, Tally] = {}
     misstated: dict[str, str] = {}
+    unchecked = ""
     seconds: defaultdict[str, float] = defaultdict(float)
     for done, block in enumerate(_in_order(sweep.run_block, tasks, request.workers), start=1):
         for key, tally in block.tallies.items():
             tallies[key] = tallies[key].merge(tally) if key in tallies else tally
         misstated |= block.misstated
+        unchecked = unchecked or block.unchecked
         for stage, spent in block.seconds.items():
             seconds[stage] += spent
         progress(done / len(tasks))
@@ -104,7 +110,7 @@ def run_sweep(
         for dtype in request.dtypes
         for gradient in sweep.adapters[adapter].gradients(model)
     ]
-    return Outcome({key: tallies[key] for key in order}, misstated, dict(seconds))
+    return Outcome({key: tallies[key] for key in order}, misstated, unchecked, dict(seconds))
 
 
 class _Sweep:
@@ -134,8 +140,13 @@ class _Sweep:
                 results[name] = self.call(name, dtype, given)
         with block.timed("reference"):
             passes = Passes(model, values, Rounding(np.dtype(dtype), request.ulps))
-        if start == 0 and (difference := passes.misstatement()):
-            block.misstated[dtype] = difference
+        if start == 0:
+            try:
+                difference = passes.misstatement()
+            except NoRuleError as error:
+                block.unchecked = str(error)
+            else:
+                block.misstated |= {dtype: difference} if difference else {}
 
         references: dict[Any, Reference] = {}
         for name, adapter in self.adapters.items():
@@ -147,7 +158,9 @@ class _Sweep:
                 with block.timed("verdicts"):
                     if isinstance(result, str):
                         size = int(np.prod(shape[1:]))
-                        tally = tally_error(result, size, count, start, request.rows)
+                        tally = tally_error(
+                            result, size, count, start, request.rows, adapter.judged
+                        )
                     else:
                         key = gradient, normal_range
                         if key not in references:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from importlib.metadata import PackageNotFoundError, version
@@ -14,16 +14,25 @@ import numpy as np
 import pandas as pd
 
 from gradcheck.engine.model import Model
+from gradcheck.harness.diagnosis import Finding
+from gradcheck.harness.referee import NEITHER, REFEREE, REFERENCE, Ruling, Rulings
 from gradcheck.harness.request import Request
 from gradcheck.harness.sampling import draw_samples
-from gradcheck.harness.sweep import Outcome
-from gradcheck.harness.tally import Tally
+from gradcheck.harness.sweep import Key, Outcome
+from gradcheck.harness.tally import Case, Tally
 from gradcheck.harness.verdict import LABELS, Verdict
 
 CASE_COLUMNS = (
     "sample", "adapter", "dtype", "gradient", "verdict",
     "value", "reference", "bound", "ulps", "culprit", "truth",
 )  # fmt: skip
+DIAGNOSIS_COLUMNS = [
+    "pass", "quantity", "file", "line", "source", "explanation", "wrong", "samples",
+    "counterexample",
+]  # fmt: skip
+DEFECT = "defect"
+"""What a disagreement is called in which both parties are within their bars of the truth."""
+NO_RULING = Ruling("", "")
 PACKAGES = ("gradcheck", "numpy", "pandas", "torch", "jax", "jaxlib", "python-flint")
 
 
@@ -40,6 +49,8 @@ class Report:
     discrepancies
         The disagreements and errors kept, and each gradient's worst agreement: the columns of
         `discrepancies.csv`.
+    diagnosis
+        One row per wrong line, the first wrong one first: the columns of `diagnosis.csv`.
     run
         The request, versions, counts and times: what `run.json` holds.
     """
@@ -47,28 +58,38 @@ class Report:
     overview: pd.DataFrame
     summary: pd.DataFrame
     discrepancies: pd.DataFrame
+    diagnosis: pd.DataFrame
     run: Mapping[str, Any]
 
     @property
     def agrees(self) -> bool:
         """Whether nothing disagrees, no adapter failed, and the model is stated consistently."""
         counts = self.run["counts"]
-        return not (counts["disagree"] or counts["error"] or self.run["misstated"])
+        wrong = counts["disagree"] + counts["error"] + counts["defect"]
+        return not (wrong or self.run["misstated"] or self.run["audit"]["refuted"])
 
 
-def tabulate(model: Model, request: Request, outcome: Outcome) -> Report:
-    """Turn a sweep's outcome into tables."""
+def tabulate(
+    model: Model,
+    request: Request,
+    outcome: Outcome,
+    rulings: Rulings,
+    findings: Sequence[Finding],
+) -> Report:
+    """Turn what was found into tables."""
     summary = pd.DataFrame(
         [
-            {"adapter": adapter, "dtype": dtype, "gradient": gradient, **_statistics(tally)}
-            for (adapter, dtype, gradient), tally in outcome.tallies.items()
+            {"adapter": key[0], "dtype": key[1], "gradient": key[2]}
+            | _with_defects(_statistics(tally), [key], rulings)
+            for key, tally in outcome.tallies.items()
         ]
     )
     return Report(
-        overview=_overview(outcome),
+        overview=_overview(outcome, rulings),
         summary=summary,
-        discrepancies=_cases(model, request, outcome),
-        run=_facts(model, request, outcome, summary),
+        discrepancies=_cases(model, request, outcome, rulings),
+        diagnosis=_diagnosis(findings),
+        run=_facts(model, request, outcome, rulings, summary),
     )
 
 
@@ -104,14 +125,27 @@ def _statistics(tally: Tally) -> dict[str, Any]:
     }
 
 
-def _overview(outcome: Outcome) -> pd.DataFrame:
+def _with_defects(
+    statistics: dict[str, Any], keys: Sequence[Key], rulings: Rulings
+) -> dict[str, Any]:
+    """Count apart the disagreements in which the referee found both parties within their bars."""
+    defects = sum(
+        ruling.culprit == NEITHER for (key, _), ruling in rulings.by_case.items() if key in keys
+    )
+    return statistics | {"disagree": statistics["disagree"] - defects, "defect": defects}
+
+
+def _overview(outcome: Outcome, rulings: Rulings) -> pd.DataFrame:
     groups: dict[tuple[str, str], dict[str, Tally]] = {}
     for (adapter, dtype, gradient), tally in outcome.tallies.items():
         groups.setdefault((adapter, dtype), {})[gradient] = tally
     rows = []
     for (adapter, dtype), tallies in groups.items():
         worst = max(tallies, key=lambda gradient: _severity(tallies[gradient]))
-        statistics = _statistics(reduce(Tally.merge, tallies.values()))
+        keys = [(adapter, dtype, gradient) for gradient in tallies]
+        statistics = _with_defects(
+            _statistics(reduce(Tally.merge, tallies.values())), keys, rulings
+        )
         judged = all(tally.judged for tally in tallies.values())
         rows.append(
             {"adapter": adapter, "dtype": dtype, "judged": judged}
@@ -127,47 +161,93 @@ def _severity(tally: Tally) -> tuple[float, ...]:
     return float(failures), -1.0 if np.isnan(extent) else extent
 
 
-def _cases(model: Model, request: Request, outcome: Outcome) -> pd.DataFrame:
-    drawn: dict[tuple[str, int], dict[str, float]] = {}
-    rows = []
-    for (adapter, dtype, gradient), tally in outcome.tallies.items():
-        cases = [*tally.errors, *tally.disagreements]
+def _cases(model: Model, request: Request, outcome: Outcome, rulings: Rulings) -> pd.DataFrame:
+    kept: list[tuple[Key, Case]] = []
+    for key, tally in outcome.tallies.items():
+        kept += [(key, case) for case in (*tally.errors, *tally.disagreements)]
         if tally.worst is not None and tally.worst.verdict == Verdict.AGREE.label:
-            cases.append(tally.worst)
-        for case in cases:
-            if (dtype, case.sample) not in drawn:
-                drawn[dtype, case.sample] = draw_sample(model, request, dtype, case.sample)
-            position = np.unravel_index(case.element, model.parameters[gradient])
-            rows.append(
-                {
-                    "sample": case.sample,
-                    "adapter": adapter,
-                    "dtype": dtype,
-                    "gradient": gradient,
-                    "verdict": case.verdict,
-                    "value": case.value,
-                    "reference": case.reference,
-                    "bound": case.bound,
-                    "ulps": case.ulps,
-                    "culprit": "",
-                    "truth": "",
-                    **drawn[dtype, case.sample],
-                    "element": label("", map(int, position)),
-                    "message": case.message,
-                }
-            )
+            kept.append((key, tally.worst))
+    for gradient, cases in rulings.audit.refuted.items():
+        kept += [((REFEREE, request.dtypes[0], gradient), case) for case in cases]
+    samples: dict[tuple[str, int], dict[str, float]] = {}
+    rows = []
+    for key, case in kept:
+        adapter, dtype, gradient = key
+        if (dtype, case.sample) not in samples:
+            samples[dtype, case.sample] = draw_sample(model, request, dtype, case.sample)
+        ruling = rulings.by_case.get((key, case), NO_RULING)
+        if adapter == REFEREE:
+            ruling = Ruling(repr(case.value), REFERENCE)
+        position = np.unravel_index(case.element, model.parameters[gradient])
+        rows.append(
+            {
+                "sample": case.sample,
+                "adapter": adapter,
+                "dtype": dtype,
+                "gradient": gradient,
+                "verdict": DEFECT if ruling.culprit == NEITHER else case.verdict,
+                "value": case.value,
+                "reference": case.reference,
+                "bound": case.bound,
+                "ulps": case.ulps,
+                "culprit": ruling.culprit,
+                "truth": ruling.truth,
+                **samples[dtype, case.sample],
+                "element": label("", map(int, position)),
+                "message": case.message,
+            }
+        )
     leaves = draw_sample(model, request, request.dtypes[0], 0)
     return pd.DataFrame(rows, columns=[*CASE_COLUMNS, *leaves, "element", "message"])
 
 
+def _diagnosis(findings: Sequence[Finding]) -> pd.DataFrame:
+    rows = [
+        (
+            finding.part,
+            finding.quantity,
+            _relative(finding.line.file),
+            finding.line.number,
+            finding.line.source,
+            finding.explanation,
+            finding.wrong,
+            finding.samples,
+            ",".join(f"{name}={x:.17g}" for name, x in (finding.counterexample or {}).items()),
+        )
+        for finding in findings
+    ]
+    return pd.DataFrame(rows, columns=DIAGNOSIS_COLUMNS)
+
+
+def _relative(file: str) -> str:
+    """Give a path from the working directory or the package's, if it is below either."""
+    path = Path(file)
+    for root in (Path.cwd(), Path(__file__).parents[2]):
+        if path.is_relative_to(root):
+            return str(path.relative_to(root))
+    return file
+
+
 def _facts(
-    model: Model, request: Request, outcome: Outcome, summary: pd.DataFrame
+    model: Model, request: Request, outcome: Outcome, rulings: Rulings, summary: pd.DataFrame
 ) -> dict[str, Any]:
     settings = {name: value for name, value in vars(request).items() if name != "workers"}
+    audit = rulings.audit
     return {
         "request": {"model": model.name, **settings, "adapters": list(summary["adapter"].unique())},
-        "counts": {name: int(summary[name].sum()) for name in ("samples", *LABELS)},
+        "counts": {name: int(summary[name].sum()) for name in ("samples", *LABELS, DEFECT)},
         "misstated": dict(outcome.misstated),
+        "unchecked": outcome.unchecked,
+        "referee": {
+            "refereed": len(rulings.by_case),
+            "left": rulings.left,
+            "unsupported": rulings.unsupported,
+        },
+        "audit": {
+            "samples": audit.samples,
+            "proved": audit.proved,
+            "refuted": sum(map(len, audit.refuted.values())),
+        },
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": {"system": platform.platform(), "cpu": _cpu(), "workers": request.workers},
         "seconds": {stage: round(spent, 3) for stage, spent in outcome.seconds.items()},

@@ -113,9 +113,7 @@ class Tally:
 def tally_comparison(comparison: Comparison, start: int, keep: int, judged: bool = True) -> Tally:
     """Reduce the comparisons of the samples from `start` on."""
     verdict, reference, counts = comparison.verdict, comparison.reference, comparison.counts
-    with np.errstate(invalid="ignore", over="ignore"):
-        ulps = comparison.distance * reference.per_ulp
-        ratio = comparison.distance * reference.per_bound
+    ulps, ratio = comparison.ulps, comparison.ratio
     if not judged:
         counts = np.zeros_like(counts)
         unmeasured = (verdict == Verdict.OVERFLOW) | ~(comparison.distance < np.inf)
@@ -157,13 +155,15 @@ def tally_comparison(comparison: Comparison, start: int, keep: int, judged: bool
     )
 
 
-def tally_error(message: str, size: int, count: int, start: int, keep: int) -> Tally:
+def tally_error(
+    message: str, size: int, count: int, start: int, keep: int, judged: bool = True
+) -> Tally:
     """Count every element of `count` samples as an error."""
     nan = float("nan")
     case = Case(start, 0, Verdict.ERROR.label, nan, nan, nan, nan, nan, message)
     counts = np.zeros(len(Verdict), np.int64)
     counts[Verdict.ERROR] = size * count
-    return Tally(keep, counts=counts, compared=size * count, errors=(case,))
+    return Tally(keep, judged, counts, compared=size * count, errors=(case,))
 
 
 def _histogram(ulps: NDArray[np.float64]) -> Counts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, choose_adapters
-from gradcheck.arithmetic.ball import Ball, Rounding
-from gradcheck.engine.model import Model
+from gradcheck.arithmetic.arb import UnsupportedOperationError, decimal, enclose_derivative
+from gradcheck.arithmetic.ball import Rounding
+from gradcheck.engine.model import Blackboard, Model
 from gradcheck.engine.taps import tap_name, weight_name, with_readings, with_taps
 from gradcheck.errors import RequestError
 from gradcheck.harness.reference import Passes
 from gradcheck.harness.request import Request
 from gradcheck.harness.tables import label
+
+TRUTH_BITS = 256
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,29 @@ class Trace:
     """The forward and the backward table.
 
     Each has a row for every element of every quantity and the columns `quantity`, `reference`,
-    `bound` (how far an honest evaluation may be off) and one for each adapter, NaN where it has
-    nothing to say.
+    `bound` (how far an honest evaluation may be off), `truth` (from the referee, in decimal) and
+    one for each adapter, NaN where it has nothing to say. `judged` are the adapters that are held
+    to the bound.
     """
 
     forward: pd.DataFrame
     backward: pd.DataFrame
+    judged: tuple[str, ...]
+
+    def beyond(self, table: pd.DataFrame, party: str) -> NDArray[np.bool_]:
+        """Tell in which rows an adapter is not within the bound of the reference."""
+        distance = (table[party] - table["reference"]).abs()
+        beyond = np.asarray(table[party].notna() & ~(distance <= table["bound"]))
+        return beyond if party in self.judged else np.zeros(len(table), bool)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every adapter that is judged is within every bound."""
+        return not any(
+            self.beyond(table, party).any()
+            for table in (self.forward, self.backward)
+            for party in self.judged
+        )
 
 
 def trace_point(model: Model, point: Mapping[str, float], request: Request) -> Trace:
@@ -54,25 +74,66 @@ def trace_point(model: Model, point: Mapping[str, float], request: Request) -> T
     }
     widened = {name: array.astype(np.float64) for name, array in values.items()}
     passes = Passes(model, widened, Rounding(dtype, request.ulps))
-    t, d = passes.t, passes.d
-    shapes = {name: t[name].mid.shape[1:] for name in t}
+    shapes = {name: passes.t[name].mid.shape[1:] for name in passes.t}
     inner = {name: shape for name, shape in shapes.items() if name != "loss"}
-
     zeros = {tap_name(name): np.zeros((1, *shape), dtype) for name, shape in inner.items()}
     ones = {weight_name(name): np.ones((1, *shape), dtype) for name, shape in shapes.items()}
-    tapped, read = with_taps(model, inner), with_readings(model, shapes)
-    adjoints, readings = {}, {}
-    for name, adapter in adapters.items():
-        adjoints[name] = _gradients(adapter, tapped, {**values, **zeros}, dtype)
-        readings[name] = _gradients(adapter, read, {**values, **ones}, dtype)
     return Trace(
-        forward=_table({name: t[name] for name in t}, readings, weight_name),
-        backward=_table(
-            {name: d[name] for name in d},
-            adjoints,
-            lambda name: name if name in model.parameters else tap_name(name),
+        forward=_table(
+            with_readings(model, shapes), {**values, **ones}, passes.t, weight_name, adapters
         ),
+        backward=_table(
+            with_taps(model, inner),
+            {**values, **zeros},
+            passes.d,
+            lambda name: name if name in model.parameters else tap_name(name),
+            adapters,
+        ),
+        judged=tuple(name for name, adapter in adapters.items() if adapter.judged),
     )
+
+
+def _table(
+    derived: Model,
+    values: Mapping[str, NDArray[Any]],
+    balls: Blackboard,
+    parameter: Callable[[str], str],
+    adapters: Mapping[str, Adapter],
+) -> pd.DataFrame:
+    """Tabulate balls next to the gradients of the derived model by the parameters of that name."""
+    dtype = next(iter(values.values())).dtype
+    gradients = {
+        name: _gradients(adapter, derived, values, dtype) for name, adapter in adapters.items()
+    }
+    rows = []
+    for name in balls:
+        ball, key = balls[name], parameter(name)
+        rad = np.broadcast_to(ball.rad, ball.mid.shape)
+        for element in np.ndindex(ball.mid.shape[1:]):
+            position = (0, *element)
+            row = {
+                "quantity": label(name, element),
+                "reference": float(ball.mid[position]),
+                "bound": float(rad[position]),
+                "truth": _truth(derived, values, key, element),
+            }
+            for adapter, found in gradients.items():
+                known = key in found
+                row[adapter] = float(np.asarray(found[key])[position]) if known else np.nan
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _truth(
+    model: Model, values: Mapping[str, NDArray[Any]], parameter: str, element: tuple[int, ...]
+) -> str:
+    """Write the true derivative in decimal; empty if the referee cannot follow the model."""
+    if parameter not in model.parameters:
+        return ""
+    try:
+        return decimal(enclose_derivative(model, values, parameter, element, TRUTH_BITS)[0])
+    except UnsupportedOperationError:
+        return ""
 
 
 def _check_point(model: Model, point: Mapping[str, float]) -> None:
@@ -87,26 +148,9 @@ def _check_point(model: Model, point: Mapping[str, float]) -> None:
 
 
 def _gradients(
-    adapter: Adapter, model: Model, values: dict[str, NDArray[Any]], dtype: np.dtype[Any]
+    adapter: Adapter, model: Model, values: Mapping[str, NDArray[Any]], dtype: np.dtype[Any]
 ) -> Mapping[str, Any]:
     if not adapter.gradients(model):
         return {}
     with np.errstate(all="ignore"):
         return adapter.prepare(model, dtype)(values)
-
-
-def _table(balls: dict[str, Ball], columns: dict[str, Mapping[str, Any]], key: Any) -> pd.DataFrame:
-    rows = []
-    for name, ball in balls.items():
-        for position in np.ndindex(ball.mid.shape[1:]):
-            element = (0, *position)
-            row = {
-                "quantity": label(name, position),
-                "reference": float(ball.mid[element]),
-                "bound": float(np.broadcast_to(ball.rad, ball.mid.shape)[element]),
-            }
-            for adapter, gradients in columns.items():
-                found = gradients.get(key(name))
-                row[adapter] = np.nan if found is None else float(np.asarray(found)[element])
-            rows.append(row)
-    return pd.DataFrame(rows)

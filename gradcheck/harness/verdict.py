@@ -56,6 +56,21 @@ class Comparison:
     verdict: Codes
     counts: NDArray[np.int64]
 
+    @property
+    def ulps(self) -> Floats:
+        """The distance in units of the reference's last place."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self.distance / self.reference.ulp
+
+    @property
+    def ratio(self) -> Floats:
+        """The distance as a fraction of the bound; 0 where both are 0."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            ratio = self.distance / self.reference.bound
+        if not self.reference.bound.all():
+            ratio[self.distance == 0] = 0
+        return ratio
+
 
 def compare(value: NDArray[Any], reference: Reference) -> Comparison:
     """Judge an adapter's values against the reference's."""

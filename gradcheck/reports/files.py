@@ -33,12 +33,13 @@ def check_folder(folder: Path) -> None:
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write `summary.csv`, `discrepancies.csv` and `run.json`; return their paths."""
+    """Write `summary.csv`, `discrepancies.csv`, `diagnosis.csv` and `run.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     return write_files(
         {
             folder / "summary.csv": report.summary.to_csv(index=False),
             folder / "discrepancies.csv": report.discrepancies.to_csv(index=False),
+            folder / "diagnosis.csv": report.diagnosis.to_csv(index=False),
             folder / "run.json": json.dumps(report.run, indent=2) + "\n",
         }
     )

@@ -46,11 +46,13 @@ def print_report(report: Report, files: list[Path], source: str) -> None:
     )
     console.print(_verdict_table(report.overview))
     for message in report.run["misstated"].values():
-        console.print(f"[red]{message}[/red]", highlight=False)
+        console.print(message, style="red", soft_wrap=True)
     _print_errors(console, report.summary)
-    if counts["disagree"]:
+    if (report.discrepancies["verdict"].isin(["disagree", "defect"])).any():
         _print_worst_cases(console, report, source)
-    elif report.agrees:
+    _print_diagnosis(console, report, source)
+    _print_referee(console, report.run)
+    if report.agrees:
         judged = sum(counts[name] for name in LABELS)
         console.print(f"Nothing disagrees in {judged:,} comparisons.")
     console.print("Written: " + ", ".join(str(path) for path in files), soft_wrap=True)
@@ -60,7 +62,9 @@ def print_trace(trace: Trace, model: str, dtype: str) -> None:
     """Print both tables, as wide as they are."""
     console = _console(TRACE_WIDTH)
     for title, table in (("forward", trace.forward), ("backward: ∂ℓ/∂…", trace.backward)):
-        console.print(_number_table(f"{model}, {dtype}, {title}", table))
+        console.print(_number_table(f"{model}, {dtype}, {title}", trace, table))
+    if not trace.agrees:
+        console.print("✗ beyond the bound")
 
 
 def print_adapters(rows: list[dict[str, str]]) -> None:
@@ -107,30 +111,76 @@ def _print_errors(console: Console, summary: pd.DataFrame) -> None:
     failed = summary[summary["error"] > 0]
     for (adapter, dtype, message), rows in failed.groupby(["adapter", "dtype", "message"]):
         gradients = ", ".join(rows["gradient"])
-        console.print(f"[red]error: {adapter}, {dtype} ({gradients}): {message}[/red]")
+        line = f"error: {adapter}, {dtype} ({gradients}): {message}"
+        console.print(line, style="red", markup=False)
 
 
 def _print_worst_cases(console: Console, report: Report, source: str) -> None:
     cases = report.discrepancies
-    disagreements = cases[cases["verdict"] == "disagree"]
+    disputed = cases[cases["verdict"].isin(["disagree", "defect"])]
     counts = report.summary.groupby("gradient", sort=False)["disagree"].sum()
     total = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
-    console.print(f"Disagreements by gradient: {total}. The worst:", style="bold")
-    worst = disagreements.sort_values("ulps", ascending=False, kind="stable")
+    if total:
+        console.print(f"Disagreements by gradient: {total}.", style="bold")
+    worst = disputed.sort_values("ulps", ascending=False, kind="stable")
     for case in worst.drop_duplicates("sample").head(CASES_SHOWN).to_dict("records"):
         element = f"[{case['element']}]" if case["element"] else ""
-        console.print(
-            f"  sample {case['sample']}: {case['adapter']} {case['dtype']}"
-            f" ∂ℓ/∂{case['gradient']}{element} = {case['value']!r}, reference "
-            f"{case['reference']!r} ± {case['bound']:.2g}",
-            soft_wrap=True,
-            markup=False,
-        )
-        console.print(f"    {_replay_command(report, case, source)}", soft_wrap=True, markup=False)
+        lines = [
+            f"  sample {case['sample']}: ∂ℓ/∂{case['gradient']}{element} is {case['value']!r} by "
+            f"{case['adapter']} ({case['dtype']}), {case['reference']!r} ± {case['bound']:.2g} by "
+            f"the reference",
+            f"    {_replay_command(report, case, source)}",
+        ]
+        if case["truth"]:
+            lines.insert(1, f"    truth {case['truth']}; outside its bar: {case['culprit']}")
+        for line in lines:
+            console.print(line, soft_wrap=True, markup=False)
     rows = report.run["request"]["rows"]
     if (report.summary["disagree"] > rows).any():
+        console.print(f"Tabulated: of each adapter, dtype and gradient the worst {rows}.")
+
+
+def _print_diagnosis(console: Console, report: Report, source: str) -> None:
+    for rank, row in enumerate(report.diagnosis.to_dict("records")):
+        console.print("First wrong line" if rank == 0 else "Also wrong", style="bold", end=": ")
+        file = Path(str(row["file"])).name
+        lines = [
+            f"{file}:{row['line']}: {row['source']}",
+            f"  {row['explanation'] or 'what it holds is no simple change of the right value'}",
+            f"  wrong on {row['wrong']} of {row['samples']} samples",
+        ]
+        if row["counterexample"]:
+            lines.append("  simplest counterexample:")
+            lines.append(f"    gradcheck trace {source} --at {row['counterexample']}")
+        for line in lines:
+            console.print(line, soft_wrap=True, markup=False)
+
+
+def _print_referee(console: Console, run: Mapping[str, Any]) -> None:
+    referee, audit = run["referee"], run["audit"]
+    if run["unchecked"]:
         console.print(
-            f"The worst {rows} of each adapter, dtype and gradient are tabulated (--rows)."
+            f"Definition and forward pass not compared: {run['unchecked']}", soft_wrap=True
+        )
+    if referee["unsupported"]:
+        console.print(
+            f"No referee: Arb cannot follow {referee['unsupported']!r} in the definition of "
+            f"{run['request']['model']}; disagreements are not settled.",
+            soft_wrap=True,
+        )
+    if referee["refereed"]:
+        left = f"; {referee['left']} left (--referee-limit)" if referee["left"] else ""
+        console.print(f"Refereed: {referee['refereed']} disagreements{left}.")
+    if run["counts"]["defect"]:
+        console.print(
+            f"{run['counts']['defect']} times both parties were within their bars of the truth: "
+            f"the bound is at fault; please report it.",
+            style="red",
+        )
+    if audit["samples"]:
+        console.print(
+            f"Audited: {audit['samples']} samples; {audit['proved']} gradients proved right, "
+            f"{audit['refuted']} wrong."
         )
 
 
@@ -141,17 +191,16 @@ def _replay_command(report: Report, case: Mapping[Hashable, Any], source: str) -
     return f"gradcheck trace {source} --dtypes {case['dtype']} --at {point}"
 
 
-def _number_table(title: str, frame: pd.DataFrame) -> Table:
+def _number_table(title: str, trace: Trace, frame: pd.DataFrame) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    adapters = frame.columns[4:]
     for name in frame.columns:
         table.add_column(name, justify="left" if name == "quantity" else "right", no_wrap=True)
-    for row in frame.to_dict("records"):
-        cells = [row["quantity"], f"{row['reference']:.9g}", f"{row['bound']:.1e}"]
-        for name in frame.columns[3:]:
-            distance = abs(row[name] - row["reference"])
+    beyond = {name: trace.beyond(frame, name) for name in adapters}
+    for index, row in enumerate(frame.to_dict("records")):
+        cells = [row["quantity"], f"{row['reference']:.9g}", f"{row['bound']:.1e}", row["truth"]]
+        for name in adapters:
             cell = "" if pd.isna(row[name]) else f"{row[name]:.6g}"
-            beyond = cell and not distance <= row["bound"]
-            cells.append(f"{cell} ✗" if beyond else cell)
+            cells.append(f"{cell} ✗" if beyond[name][index] else cell)
         table.add_row(*cells)
-    table.caption = "✗ beyond the bound"
     return table

@@ -52,7 +52,7 @@ def measure_accuracy(model: Model, samples: int, seed: int = 0) -> pd.DataFrame:
                     reference = passes.gradient(gradient, adapter.normal_range(dtype), samples)
                     widened = np.asarray(found[gradient]).astype(np.float64)
                     error = distance(widened, truth[gradient])
-                    columns = error, reference.bound, reference.per_ulp, reference.informative
+                    columns = error, reference.bound, reference.ulp, reference.informative
                     parts.append(np.stack([column.ravel() for column in columns]))
                 rows.append(
                     {"scale": scale, "dtype": name, "adapter": label}
@@ -62,11 +62,11 @@ def measure_accuracy(model: Model, samples: int, seed: int = 0) -> pd.DataFrame:
 
 
 def _statistics(
-    error: NDArray[Any], bar: NDArray[Any], per_ulp: NDArray[Any], informative: NDArray[Any]
+    error: NDArray[Any], bar: NDArray[Any], ulp: NDArray[Any], informative: NDArray[Any]
 ) -> dict[str, float]:
     finite = np.isfinite(bar)
-    error, bar, per_ulp, informative = (a[finite] for a in (error, bar, per_ulp, informative == 1))
-    median_bar, median_error = np.median(bar * per_ulp), np.median(error * per_ulp)
+    error, bar, ulp, informative = (a[finite] for a in (error, bar, ulp, informative == 1))
+    median_bar, median_error = np.median(bar / ulp), np.median(error / ulp)
     ratio = error / bar
     return {
         "comparisons": error.size,

@@ -45,13 +45,13 @@ def draw_picture(samples: int = 1500) -> bytes:
             for gradient in model.parameters:
                 reference = passes.gradient(gradient, adapter.normal_range(dtype), samples)
                 error = distance(np.asarray(found[gradient], np.float64), truth[gradient])
-                points.append((reference.bound * reference.per_ulp, error * reference.per_ulp))
+                points.append((reference.bound / reference.ulp, error / reference.ulp))
             bar, error = np.concatenate(points, axis=1)
             axes.scatter(bar, np.maximum(error, SMALLEST_SHOWN), s=2, lw=0, alpha=0.5,
                          label=SHOWN[adapter_name])  # fmt: skip
         wrong = slip.gradient("beta1", (0.0, np.inf), samples)
         error = distance(wrong.value, truth["beta1"])
-        axes.scatter(wrong.bound * wrong.per_ulp, error * wrong.per_ulp, s=3, lw=0, color="C3",
+        axes.scatter(wrong.bound / wrong.ulp, error / wrong.ulp, s=3, lw=0, color="C3",
                      label="the misprinted ∂ℓ/∂β1")  # fmt: skip
         axes.set(xscale="log", yscale="log", xlim=limits, ylim=(SMALLEST_SHOWN / 2, 1e20),
                  title=name, xlabel="bar (ulps)")  # fmt: skip

@@ -1,0 +1,250 @@
+"""Who is wrong: disagreements, and a share of the agreements, before the rigorous derivative."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+import flint
+import numpy as np
+
+from gradcheck.adapters import normal_range
+from gradcheck.arithmetic.arb import (
+    UnsupportedOperationError,
+    decimal,
+    enclose_derivative,
+    precision,
+    working_bits,
+)
+from gradcheck.arithmetic.ball import Rounding
+from gradcheck.engine.model import Model
+from gradcheck.harness.reference import Passes
+from gradcheck.harness.request import Request
+from gradcheck.harness.sampling import draw_samples, draw_words
+from gradcheck.harness.sweep import Key, Outcome
+from gradcheck.harness.tally import Case
+from gradcheck.harness.verdict import Verdict
+
+REFEREE = "referee"
+REFERENCE, BOTH, NEITHER = "reference", "both", "neither"
+"""Culprits, besides the name of an adapter. `neither` is a defect of the bound."""
+
+PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
+"""Bits, tried in turn until the enclosure is narrow."""
+NARROW = 2.0**-20
+"""An enclosure's width as a fraction of the bar that it is held against."""
+AUDITED_AT_LEAST = 20
+EVIDENCE = 32
+"""How many samples of either kind a diagnosis is based on."""
+AUDIT_STREAM = 2**32
+"""Of the seed's random words; samples use the streams below."""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """The truth about one comparison, in decimal, and who is not within its bar of it."""
+
+    truth: str
+    culprit: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Samples on which everybody agrees, before the referee.
+
+    `proved` counts gradients whose reference is within its bound of the true derivative, `refuted`
+    are the others, by gradient.
+    """
+
+    samples: int = 0
+    proved: int = 0
+    refuted: Mapping[str, tuple[Case, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rulings:
+    """What the referee found.
+
+    Parameters
+    ----------
+    by_case
+        A ruling for each refereed disagreement.
+    left
+        How many tabulated disagreements were not refereed, for lack of budget.
+    unsupported
+        The operation of the definition that the referee cannot follow; empty if there is none.
+    """
+
+    by_case: Mapping[tuple[Key, Case], Ruling] = field(default_factory=dict)
+    left: int = 0
+    audit: Audit = field(default_factory=Audit)
+    unsupported: str = ""
+
+    @property
+    def blamed(self) -> tuple[str, ...]:
+        """Gradients of which the reference was proved wrong."""
+        guilty = [
+            gradient
+            for ((_, _, gradient), _), ruling in self.by_case.items()
+            if ruling.culprit in (REFERENCE, BOTH)
+        ]
+        return tuple(dict.fromkeys([*guilty, *self.audit.refuted]))
+
+
+def referee(model: Model, request: Request, outcome: Outcome) -> Rulings:
+    """Rule on the tabulated disagreements, and audit a share of the samples."""
+    try:
+        by_case, left = _rule_on_cases(model, request, outcome)
+        return Rulings(by_case, left, _audit(model, request, outcome))
+    except UnsupportedOperationError as error:
+        return Rulings(unsupported=str(error))
+
+
+def _rule_on_cases(
+    model: Model, request: Request, outcome: Outcome
+) -> tuple[dict[tuple[Key, Case], Ruling], int]:
+    """Go round adapters, dtypes and gradients, the worst case of each first.
+
+    Adapters that disagree about the same number share one derivative and one unit of the budget.
+    """
+    groups = [
+        [(key, case) for case in tally.disagreements] for key, tally in outcome.tallies.items()
+    ]
+    in_turn = [entry for turn in zip_longest(*groups) for entry in turn if entry is not None]
+    derivatives: dict[Any, tuple[flint.arb, float]] = {}
+    by_case, left = {}, 0
+    for key, case in in_turn:
+        adapter, dtype, gradient = key
+        number = dtype, gradient, case.sample, case.element
+        if number not in derivatives:
+            if len(derivatives) == request.referee_limit:
+                left += 1
+                continue
+            derivatives[number] = _derivative(model, request, *number, width=case.bound)
+        by_case[key, case] = _rule(case, adapter, *derivatives[number])
+    return by_case, left
+
+
+def _derivative(
+    model: Model,
+    request: Request,
+    dtype: str,
+    gradient: str,
+    sample: int,
+    element: int,
+    width: float,
+) -> tuple[flint.arb, float]:
+    """Enclose a derivative, and say how far an honest evaluation in the dtype may be from it."""
+    values = _draw(model, request, np.dtype(dtype), [sample])
+    position = tuple(map(int, np.unravel_index(element, model.parameters[gradient])))
+    truth = narrow_derivative(model, values, gradient, position, width)[0]
+    bits = working_bits(Rounding(np.dtype(dtype), request.ulps))
+    wide = enclose_derivative(model, values, gradient, position, bits)[0]
+    return truth, float(wide.rad())
+
+
+def narrow_derivative(
+    model: Model, values: Mapping[str, Any], name: str, element: tuple[int, ...], width: float
+) -> Any:
+    """Enclose the derivative, shape `(n,)`, until it is far narrower than `width`."""
+    for bits in PRECISIONS:
+        truth = enclose_derivative(model, values, name, element, bits)
+        if all(float(derivative.rad()) <= NARROW * width for derivative in truth):
+            break
+    return truth
+
+
+def _rule(case: Case, adapter: str, truth: flint.arb, honest: float) -> Ruling:
+    """Name whoever is provably farther from the truth than its bar."""
+    with precision(PRECISIONS[0]):
+        reference_wrong = is_outside(case.reference, truth, case.bound)
+        # The bound belongs to the hand-written formula, which may be the wrong one.
+        adapter_wrong = is_outside(case.value, truth, max(case.bound, honest))
+        digits = decimal(truth)
+    culprits = {
+        (True, True): BOTH,
+        (True, False): REFERENCE,
+        (False, True): adapter,
+        (False, False): NEITHER,
+    }
+    return Ruling(digits, culprits[reference_wrong, adapter_wrong])
+
+
+def is_outside(value: float, truth: flint.arb, bar: float) -> bool:
+    """Tell whether a value is provably more than `bar` away from the enclosed truth."""
+    return not np.isfinite(value) or bool(abs(flint.arb(value) - truth) > bar)
+
+
+def _audit(model: Model, request: Request, outcome: Outcome) -> Audit:
+    """Referee the gradients that nobody disputes, on samples chosen at random."""
+    disputed = {
+        gradient
+        for (_, _, gradient), tally in outcome.tallies.items()
+        if tally.counts[Verdict.DISAGREE]
+    }
+    samples, dtype = _choose(request), np.dtype(request.dtypes[0])
+    if not samples:
+        return Audit()
+    values = _draw(model, request, dtype, samples)
+    passes = Passes(model, values, Rounding(dtype, request.ulps))
+    proved = 0
+    refuted: defaultdict[str, list[Case]] = defaultdict(list)
+    for gradient, shape in model.parameters.items():
+        if gradient in disputed:
+            continue
+        reference = passes.gradient(gradient, normal_range(dtype), len(samples))
+        for row, *element in np.ndindex(len(samples), *shape):
+            position = (row, *element)
+            value, bound = float(reference.value[position]), float(reference.bound[position])
+            if bound == np.inf:
+                continue
+            sample = {name: array[row : row + 1] for name, array in values.items()}
+            truth = narrow_derivative(model, sample, gradient, tuple(element), bound)[0]
+            if not is_outside(value, truth, bound):
+                proved += 1
+                continue
+            right = float(truth)
+            ulps = abs(right - value) / float(reference.ulp[position])
+            flat = int(np.ravel_multi_index(element, shape)) if shape else 0
+            case = Case(samples[row], flat, "disagree", right, value, bound, ulps, np.inf)
+            refuted[gradient].append(case)
+    return Audit(len(samples), proved, {name: tuple(cases) for name, cases in refuted.items()})
+
+
+def evidence(model: Model, request: Request, rulings: Rulings) -> dict[str, Any]:
+    """Draw samples for a diagnosis: the first ones, and some on which the reference is wrong."""
+    dtype = request.dtypes[0]
+    guilty = [
+        case.sample
+        for ((_, at, _), case), ruling in rulings.by_case.items()
+        if at == dtype and ruling.culprit in (REFERENCE, BOTH)
+    ] + [case.sample for cases in rulings.audit.refuted.values() for case in cases]
+    first = range(min(EVIDENCE, request.samples))
+    chosen = sorted({*first, *list(dict.fromkeys(guilty))[:EVIDENCE]})
+    return _draw(model, request, np.dtype(dtype), chosen)
+
+
+def _draw(
+    model: Model, request: Request, dtype: np.dtype[Any], samples: list[int]
+) -> dict[str, Any]:
+    drawn = [
+        draw_samples(model.leaves, request.seed, i, 1, request.distribution, request.scale, dtype)
+        for i in samples
+    ]
+    return {name: np.concatenate([one[name] for one in drawn]) for name in model.leaves}
+
+
+def _choose(request: Request) -> list[int]:
+    """Choose samples at random, one from each of as many equal runs: a share, but a minimum."""
+    if not request.audit:
+        return []
+    count = min(max(round(request.audit * request.samples), AUDITED_AT_LEAST), request.samples)
+    words = draw_words(request.seed, AUDIT_STREAM, 0, count)
+    edges = [run * request.samples // count for run in range(count + 1)]
+    return [
+        low + int(word) % (high - low)
+        for word, low, high in zip(words, edges[:-1], edges[1:], strict=True)
+    ]

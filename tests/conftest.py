@@ -1,0 +1,61 @@
+"""What several test files share."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gradcheck.adapters import Adapter, Arrays, all_adapters
+from gradcheck.engine.model import Model
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Excuse PyTorch, whose forward mode and compiler use what it has deprecated itself."""
+    config.addinivalue_line("filterwarnings", r"ignore:`torch\.jit\.:DeprecationWarning")
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, Adapter]], None]:
+    """Make the given adapters the only ones there are."""
+
+    def replace(adapters: Mapping[str, Adapter]) -> None:
+        monkeypatch.setattr("gradcheck.adapters.all_adapters", lambda: dict(adapters))
+
+    return replace
+
+
+@pytest.fixture
+def altered() -> Callable[..., Adapter]:
+    """Make an adapter that alters what an honest one returns, given the values that it was given.
+
+    Called with nothing to alter, `altered()` is an honest adapter.
+    """
+
+    def make(alter: Callable[[dict, Arrays], object] | None = None, name: str = "complex-step"):
+        honest = all_adapters()[name]
+
+        def prepare(model: Model, dtype):
+            gradients = honest.prepare(model, dtype)
+
+            def altered_gradients(values: Arrays):
+                found = {key: np.array(array) for key, array in gradients(values).items()}
+                return found if alter is None else alter(found, values)
+
+            return altered_gradients
+
+        return Adapter(prepare, "for a test", honest.framework, normal_range=honest.normal_range)
+
+    return make
+
+
+@pytest.fixture
+def counts() -> Callable[..., dict[str, int]]:
+    """Read one verdict of every gradient off a summary."""
+
+    def read(summary: pd.DataFrame, verdict: str, **where: str) -> dict[str, int]:
+        for column, value in where.items():
+            summary = summary[summary[column] == value]
+        return dict(zip(summary["gradient"], summary[verdict].tolist(), strict=True))
+
+    return read

@@ -1,0 +1,359 @@
+"""The sweep finds every planted fault, survives every broken adapter, and repeats itself."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import gradcheck
+from gradcheck.adapters import Adapter, all_adapters
+from gradcheck.engine import chain
+from gradcheck.harness.request import Request
+from gradcheck.harness.sampling import draw_samples
+from gradcheck.harness.sweep import BLOCK, run_sweep
+from gradcheck.harness.verdict import Verdict
+
+GRADIENTS = tuple(chain.MODEL.parameters)
+ALL_BUT_LAST_LAYER = {"beta0", "beta1", "beta2", "omega0", "omega1", "omega2"}
+BOTH = ("float64", "float32")
+
+
+# --- faults of the hand-written pass
+
+FAULTS = {
+    # what the line of the backward pass holds instead; which gradients it spoils, in which dtypes
+    "a wrong sign": ("f2", lambda v, t, d: np.sin(t.f2) * d.h3, ALL_BUT_LAST_LAYER, BOTH),
+    "a dropped factor": (
+        "h2",
+        lambda v, t, d: d.f2,
+        {"beta0", "beta1", "omega0", "omega1"},
+        BOTH,
+    ),
+    "sine for cosine": ("f0", lambda v, t, d: np.sin(t.f0) * d.h1, {"beta0", "omega0"}, BOTH),
+    "a neighbour's adjoint": ("omega1", lambda v, t, d: t.h1 * d.f2, {"omega1"}, BOTH),
+    "a factor off by 2^-40": (
+        "f3",
+        lambda v, t, d: 2 * (1 + 2.0**-40) * (t.f3 - v.y),
+        set(GRADIENTS),
+        ("float64",),
+    ),
+}
+
+
+class Slip:
+    """A blackboard of adjoints on which one quantity is always written wrongly."""
+
+    def __init__(self, v, t, d, quantity, line):
+        vars(self).update(v=v, t=t, d=d, quantity=quantity, line=line)
+
+    def __getattr__(self, name):
+        return getattr(self.d, name)
+
+    def __setattr__(self, name, value):
+        setattr(self.d, name, self.line(self.v, self.t, self.d) if name == self.quantity else value)
+
+
+def chain_with(fault):
+    """`chain`, one line of its backward pass replaced."""
+    quantity, line, _, _ = FAULTS[fault]
+
+    def backward(xp, v, t, d):
+        chain.backward(xp, v, t, Slip(v, t, d, quantity, line))
+
+    return dataclasses.replace(chain.MODEL, backward=backward)
+
+
+@functools.cache
+def faulty(fault, adapter):
+    """By dtype, the gradients in which a fault shows."""
+    request = Request(samples=10_000, adapters=(adapter,))
+    tallies = run_sweep(chain_with(fault), request).tallies
+    assert {gradient for _, _, gradient in tallies} == set(GRADIENTS)
+    return {
+        dtype: {
+            gradient
+            for gradient in GRADIENTS
+            if tallies[adapter, dtype, gradient].counts[Verdict.DISAGREE]
+        }
+        for dtype in BOTH
+    }
+
+
+@pytest.mark.parametrize("dtype", BOTH)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_shows_in_the_gradients_downstream_of_it_and_in_no_other(fault, dtype):
+    _, _, downstream, dtypes = FAULTS[fault]
+    assert faulty(fault, "complex-step")[dtype] == (downstream if dtype in dtypes else set())
+
+
+@pytest.mark.skipif(not all_adapters()["torch"].installed, reason="PyTorch is not installed")
+@pytest.mark.parametrize("dtype", BOTH)
+def test_pytorch_finds_a_planted_fault_too(dtype):
+    assert faulty("sine for cosine", "torch")[dtype] == {"beta0", "omega0"}
+
+
+def test_a_fault_makes_the_report_disagree_and_an_honest_pass_does_not():
+    for model, agrees in ((chain.MODEL, True), (chain_with("sine for cosine"), False)):
+        assert gradcheck.sweep(model, samples=100, adapters=["complex-step"]).agrees is agrees
+
+
+@pytest.mark.parametrize("dtype", BOTH)
+def test_the_misprint_shows_in_beta1_on_every_informative_sample_and_nowhere_else(dtype):
+    request = Request(samples=10_000, dtypes=(dtype,), adapters=("complex-step",))
+    tallies = run_sweep(gradcheck.load_model("chain-misprint"), request).tallies
+    beta1 = tallies["complex-step", dtype, "beta1"].counts
+    assert beta1[Verdict.AGREE] == 0
+    assert beta1[Verdict.DISAGREE] + beta1[Verdict.UNINFORMATIVE] == 10_000
+    assert beta1[Verdict.DISAGREE] > 9_900
+    for (_, _, gradient), tally in tallies.items():
+        assert gradient == "beta1" or not tally.counts[Verdict.DISAGREE]
+
+
+def test_a_definition_that_differs_from_the_forward_pass_is_no_agreement():
+    def shifted(xp, v):
+        return chain.loss(xp, v) + 1
+
+    report = gradcheck.sweep(
+        dataclasses.replace(chain.MODEL, loss=shifted), samples=10, adapters=["complex-step"]
+    )
+    assert set(report.run["misstated"]) == set(BOTH)
+    assert report.run["counts"]["disagree"] == 0
+    assert not report.agrees
+
+
+def test_finite_differences_are_measured_and_not_judged():
+    report = gradcheck.sweep(samples=1000, adapters=["finite-difference", "central-difference"])
+    verdicts = ["agree", "disagree", "uninformative", "overflow", "kink", "error"]
+    assert not report.summary[verdicts].any(axis=None)
+    assert (report.summary["max_ulps"] > 100).all()
+    assert report.agrees
+
+
+# --- faults of an adapter
+
+
+def raise_from_a_line(found, values):
+    raise ValueError("no luck\nat all")
+
+
+def drop_omega3(found, values):
+    del found["omega3"]
+    return found
+
+
+def raise_in_a_later_block(found, values):
+    if values["x"][0] != FIRST_X[str(values["x"].dtype)]:
+        raise ValueError("the second block")
+    return found
+
+
+FIRST_X = {dtype: draw_samples({"x": ()}, 0, 0, 1, dtype=dtype)["x"][0] for dtype in BOTH}
+
+BROKEN = {
+    # what an adapter does with honest gradients; what the message says
+    "raises": (raise_from_a_line, "ValueError: no luck"),
+    "returns nothing": (lambda found, values: None, "TypeError"),
+    "returns the wrong shape": (
+        lambda found, values: {name: array[:-1] for name, array in found.items()},
+        f"({BLOCK - 1},) where",
+    ),
+    "returns one number for all samples": (
+        lambda found, values: {name: array.sum() for name, array in found.items()},
+        "() where",
+    ),
+    "returns the wrong dtype": (
+        lambda found, values: {name: array.astype("complex64") for name, array in found.items()},
+        "returned complex64",
+    ),
+    "returns ragged lists": (
+        lambda found, values: {name: [[1.0], [1.0, 2.0]] for name in found},
+        "ValueError",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_adapter_becomes_an_error_with_its_reason_and_the_others_go_on(
+    kind, register, altered
+):
+    alter, reason = BROKEN[kind]
+    register({"broken": altered(alter), "honest": altered()})
+    report = gradcheck.sweep(samples=100)
+    broken = report.summary[report.summary["adapter"] == "broken"]
+    honest = report.summary[report.summary["adapter"] == "honest"]
+    assert (broken["error"] == 100).all()
+    assert broken["message"].str.contains(reason, regex=False).all()
+    assert not broken["message"].str.contains("\n").any()
+    assert not honest[["disagree", "error"]].any(axis=None)
+    assert (honest["agree"] > 95).all()
+    assert not report.agrees
+
+
+def test_an_adapter_that_cannot_be_prepared_is_an_error(register, altered):
+    def prepare(model, dtype):
+        raise ImportError("libgradients.so is missing")
+
+    register({"broken": Adapter(prepare, "for a test"), "honest": altered()})
+    report = gradcheck.sweep(samples=100)
+    broken = report.summary[report.summary["adapter"] == "broken"]
+    assert (broken["error"] == 100).all()
+    assert (broken["message"] == "ImportError: libgradients.so is missing").all()
+
+
+def test_a_missing_gradient_is_an_error_of_that_gradient_alone(register, altered, counts):
+    register({"broken": altered(drop_omega3), "honest": altered()})
+    report = gradcheck.sweep(samples=100, dtypes=["float64"])
+    errors = counts(report.summary, "error", adapter="broken")
+    assert errors == {name: 100 if name == "omega3" else 0 for name in GRADIENTS}
+    assert "no gradient for omega3" in set(report.summary["message"])
+
+
+def test_an_adapter_that_fails_in_a_later_block_keeps_its_earlier_verdicts(
+    register, altered, counts
+):
+    register({"broken": altered(raise_in_a_later_block), "honest": altered()})
+    report = gradcheck.sweep(samples=BLOCK + 1000, dtypes=["float64"])
+    broken = report.summary[report.summary["adapter"] == "broken"]
+    assert (broken["error"] == 1000).all()
+    assert (broken["agree"] + broken["uninformative"] == BLOCK).all()
+    assert (broken["message"] == "ValueError: the second block").all()
+    errors = report.discrepancies[report.discrepancies["verdict"] == "error"]
+    assert (errors["sample"] == BLOCK).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_disagrees(value, register, altered, counts):
+    def spoil(found, values):
+        found["beta2"][3] = value
+        return found
+
+    register({"broken": altered(spoil), "honest": altered()})
+    report = gradcheck.sweep(samples=100)
+    assert counts(report.summary, "disagree", adapter="broken", dtype="float32")["beta2"] == 1
+    assert report.run["counts"]["disagree"] == 2
+    cases = report.discrepancies[report.discrepancies["verdict"] == "disagree"]
+    assert cases["sample"].tolist() == [3, 3]
+
+
+# --- reproducibility
+
+FRAMEWORKS = [name for name in ("torch", "jax") if all_adapters()[name].installed]
+
+
+def tables(report):
+    return {key: table for key, table in vars(report).items() if isinstance(table, pd.DataFrame)}
+
+
+def assert_same_tables(one, other):
+    assert set(tables(one)) >= {"overview", "summary", "discrepancies"}
+    for name, table in tables(one).items():
+        pd.testing.assert_frame_equal(table, tables(other)[name], check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"), [("complex-step", (1, 2, 3)), ("torch", (1, 2, 3)), ("jax", (2,))]
+)
+def test_the_tables_repeat_whatever_the_number_of_workers(name, numbers):
+    if not all_adapters()[name].installed:
+        pytest.skip(f"{name} is not installed")
+
+    def sweep(workers):
+        return gradcheck.sweep(
+            "chain-misprint", samples=BLOCK + 1, scale=3, workers=workers, rows=5, adapters=[name]
+        )
+
+    first = sweep(workers=1)
+    for workers in numbers:
+        assert_same_tables(first, sweep(workers))
+
+
+@pytest.mark.parametrize("name", ["complex-step", *FRAMEWORKS])
+def test_what_a_sample_yields_does_not_depend_on_how_many_were_asked_for(name, register, altered):
+    def spoil_rare_samples(found, values):
+        found["omega1"][values["x"] > 3.5] *= 1.5
+        return found
+
+    register({"rare": altered(spoil_rare_samples, name)})
+    few, many = (
+        gradcheck.sweep(samples=samples, rows=1000).discrepancies.query("verdict == 'disagree'")
+        for samples in (70_000, 2 * BLOCK)
+    )
+    assert len(many) > len(few) > 10
+    assert (few["sample"] > BLOCK).any()
+    order = ["dtype", "sample"]
+    pd.testing.assert_frame_equal(
+        few.sort_values(order, ignore_index=True),
+        many[many["sample"] < 70_000].sort_values(order, ignore_index=True),
+        check_exact=True,
+    )
+
+
+def test_rows_of_one_seed_are_not_those_of_another():
+    reports = [
+        gradcheck.sweep(samples=100, seed=seed, adapters=["complex-step"]) for seed in (0, 1)
+    ]
+    assert not reports[0].summary.equals(reports[1].summary)
+
+
+def test_progress_rises_to_one():
+    told = []
+    gradcheck.sweep(samples=BLOCK + 1, adapters=["closed-form"], progress=told.append)
+    assert told == [0.25, 0.5, 0.75, 1.0]
+
+
+# --- manners
+
+
+def settings():
+    """What a sweep must leave as it was."""
+    found = {"numpy": np.geterr(), "subnormal": np.float64(2.0**-1074) * 1.0}
+    if "torch" in FRAMEWORKS:
+        import torch
+
+        found |= {
+            "dtype": torch.get_default_dtype(),
+            "threads": torch.get_num_threads(),
+            "grad": torch.is_grad_enabled(),
+            "torch subnormal": (torch.full((8,), 2.0**-1074, dtype=torch.float64) * 1).tolist(),
+            "generator": torch.get_rng_state().tolist(),
+        }
+    if "jax" in FRAMEWORKS:
+        import jax
+
+        found["x64"] = jax.config.jax_enable_x64
+    return found
+
+
+def test_a_sweep_leaves_global_settings_as_they_were():
+    before = settings()
+    gradcheck.sweep(samples=10, adapters=["complex-step", *FRAMEWORKS])
+    assert settings() == before
+
+
+def test_a_sweep_does_not_depend_on_global_settings_and_leaves_unusual_ones():
+    names = ["complex-step", *FRAMEWORKS]
+    usual = gradcheck.sweep(samples=1000, adapters=names)
+    before = settings()
+    try:
+        if "torch" in FRAMEWORKS:
+            import torch
+
+            torch.set_default_dtype(torch.float64)
+            torch.set_grad_enabled(False)
+        if "jax" in FRAMEWORKS:
+            import jax
+
+            jax.config.update("jax_enable_x64", True)
+        with np.errstate(all="raise"):
+            unusual = settings()
+            report = gradcheck.sweep(samples=1000, adapters=names)
+            assert settings() == unusual != before
+    finally:
+        if "torch" in FRAMEWORKS:
+            torch.set_default_dtype(before["dtype"])
+            torch.set_grad_enabled(before["grad"])
+        if "jax" in FRAMEWORKS:
+            jax.config.update("jax_enable_x64", before["x64"])
+    assert_same_tables(usual, report)

@@ -1,0 +1,101 @@
+"""What is not installed is not needed, and what is not used is not imported."""
+
+import subprocess
+import sys
+
+import pytest
+
+BLOCK_FRAMEWORKS = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in ('torch', 'jax', 'jaxlib'):
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+
+sys.meta_path.insert(0, Blocker())
+for name in ('torch', 'jax', 'jaxlib'):
+    sys.modules[name] = None
+"""
+SWEEP = """
+from gradcheck.cli import main
+status = main(['sweep', '--samples', '100', '--output', 'out'])
+"""
+
+
+def python(code, cwd):
+    """Run code in an interpreter of its own; return what it printed."""
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    return process.stdout
+
+
+def imported(code, cwd):
+    """Return the top-level modules that are imported after some code."""
+    printed = python(
+        f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})", cwd
+    )
+    return set(printed.splitlines()[-1].split())
+
+
+def test_importing_the_package_imports_no_library(tmp_path):
+    libraries = {"numpy", "pandas", "torch", "jax", "flint", "rich"}
+    assert not imported("import gradcheck", tmp_path) & libraries
+    assert "numpy" in imported("import gradcheck; gradcheck.Ball", tmp_path)  # it would show
+
+
+@pytest.mark.parametrize("command", ["", "'sweep',", "'trace',", "'adapters',"])
+def test_help_imports_no_library(command, tmp_path):
+    code = (
+        "from gradcheck.cli import main\n"
+        f"try: main([{command} '--help'])\n"
+        "except SystemExit as ended: assert ended.code == 0\n"
+    )
+    assert not imported(code, tmp_path) & {"numpy", "pandas", "torch", "jax", "flint", "rich"}
+
+
+def test_a_sweep_without_frameworks_runs_with_the_numpy_adapters(tmp_path):
+    output = python(f"{BLOCK_FRAMEWORKS}{SWEEP}assert status == 0", tmp_path)
+    for adapter in ("closed-form", "complex-step", "finite-difference", "central-difference"):
+        assert adapter in output
+    assert "Nothing disagrees" in output
+    assert "torch" not in output
+    assert "jax" not in output
+    assert (tmp_path / "out" / "summary.csv").is_file()
+
+
+def test_a_missing_framework_that_was_asked_for_is_a_wrong_request(tmp_path):
+    code = (
+        f"{BLOCK_FRAMEWORKS}\n"
+        "import contextlib, io\n"
+        "from gradcheck.cli import main\n"
+        "errors = io.StringIO()\n"
+        "with contextlib.redirect_stderr(errors):\n"
+        "    assert main(['sweep', '--adapters', 'torch']) == 2\n"
+        "print(errors.getvalue())\n"
+    )
+    assert "install it with: python -m pip install torch" in python(code, tmp_path)
+
+
+def test_numpy_adapters_import_no_framework(tmp_path):
+    sweep = SWEEP.replace("'--samples'", "'--adapters', 'complex-step', '--samples'")
+    modules = imported(sweep, tmp_path)
+    assert "numpy" in modules
+    assert not modules & {"torch", "jax"}
+
+
+def test_every_public_name_is_there_and_no_other(tmp_path):
+    import gradcheck
+
+    for name in gradcheck.__all__:
+        assert getattr(gradcheck, name) is not None
+    assert set(gradcheck.__all__) <= set(dir(gradcheck))
+    with pytest.raises(AttributeError, match="module 'gradcheck' has no attribute 'swep'"):
+        _ = gradcheck.swep
