@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -23,6 +23,8 @@ import pandas as pd
 from gradcheck.arithmetic.arb import enclose_gradients, reals
 from gradcheck.engine import load_model
 from gradcheck.engine.model import Model
+from gradcheck.harness.diagnosis import diagnose
+from gradcheck.harness.referee import EVIDENCE
 from gradcheck.harness.request import DTYPES, Request
 from gradcheck.harness.sampling import draw_samples
 from gradcheck.harness.sweep import run_sweep
@@ -91,6 +93,8 @@ def judge_mutants(
         first. `gradcheck_1000`, with the number of `trial`, is on the larger number of samples, and
         so is `gradcheck_first`. `equivalent`: at 256 bits, the enclosures of all gradients overlap
         those of the correct pass on all of these samples, so that nothing tells the two apart.
+        `named`, `claim`: the quantity whose line the diagnosis names (compare `quantity`),
+        and what that is said to hold.
     """
     ids = range(len(make_mutants(load_model(trial.model)))) if chosen is None else chosen
     table = pd.DataFrame(list(_in_order(partial(_judge, trial), ids, workers)))
@@ -141,9 +145,17 @@ def indistinguishable(enclosures: Mapping[str, Any], truth: Mapping[str, Any]) -
     )
 
 
-def named_line(mutant: Mutant) -> str:
-    """Name the first wrong line of a mutant: nothing yet, for nothing names lines yet."""
-    return ""
+def named_line(model: Model, values: Values, rejected: Sequence[int]) -> tuple[str, str]:
+    """Diagnose a mutant as a sweep does: from the first samples, and some on which it fails.
+
+    Returns
+    -------
+    named, claim
+        The quantity whose line is named first, and what it is said to hold; empty if none is.
+    """
+    chosen = sorted({*range(EVIDENCE), *rejected[:EVIDENCE]})
+    findings = diagnose(model, {name: array[chosen] for name, array in values.items()})
+    return (findings[0].quantity[2:], findings[0].explanation) if findings else ("", "")
 
 
 def _reals(gradient: Any) -> Any:
@@ -182,11 +194,14 @@ def _judge(trial: Trial, number: int) -> dict[str, Any]:
     mutant = stage.mutants[number]
     model = replace(stage.model, name=mutant.filename, backward=mutant.backward)
     first: dict[str, int | None] = {}
+    named = claim = ""
     for name, detector in DETECTORS.items():
         verdicts = detector(model, _given(trial, name, stage.values), FLOAT64)
         pairs = zip(verdicts, stage.alarms[name], strict=True)
         killing = (i for i, (rejected, alarm) in enumerate(pairs) if rejected and not alarm)
-        first[name] = next(killing, None)
+        first[name] = sample = next(killing, None)
+        if name == "gradcheck" and sample is not None:
+            named, claim = named_line(model, stage.values, [sample, *killing])
     mutated = enclose_gradients(model, stage.values)
     killed = {name: sample is not None for name, sample in first.items()}
     soon = first["gradcheck"] is not None and first["gradcheck"] < trial.samples
@@ -202,6 +217,8 @@ def _judge(trial: Trial, number: int) -> dict[str, Any]:
         f"gradcheck_{trial.more_samples}": killed["gradcheck"],
         **{**killed, "gradcheck": soon},
         **{f"{name}_first": sample for name, sample in first.items()},
+        "named": named,
+        "claim": claim,
     }
 
 
