@@ -4,8 +4,8 @@ A ball holds a float64 midpoint, computed by NumPy as if the ball were not there
 It contains the exact result, and whatever an honest evaluation in the format under judgement may
 have arrived at: one whose arithmetic is correctly rounded, or fused, or not rounded at all; whose
 library functions err by at most a stated number of ulps; and which flushes subnormal results to
-zero or keeps them. The radius bounds the distance between any two of these evaluations, the
-midpoint being one of them: two errors add, in every operation.
+zero or keeps them. The midpoint is such an evaluation too, so the radius bounds the distance of two
+that may both err: two errors add, in every operation.
 
 One lemma serves every operation. Let the exact results over the operands' balls stay within
 `spread` of the exact result at the midpoints. Then they reach |midpoint| + spread at most, either
@@ -158,7 +158,7 @@ class Ball(np.lib.mixins.NDArrayOperatorsMixin):
             known = ", ".join(sorted(known.__name__ for known in RULES))
             raise NoRuleError(f"balls have no rule for numpy.{call}{given}; they have: {known}")
         with np.errstate(all="ignore"):
-            return rule(*(_ball(a, self.rounding) for a in operands), rounding=self.rounding)
+            return rule(*(as_ball(a, self.rounding) for a in operands), rounding=self.rounding)
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any
@@ -167,7 +167,7 @@ class Ball(np.lib.mixins.NDArrayOperatorsMixin):
         raise NoRuleError(f"balls have no rule for numpy.{function.__name__}")
 
 
-def _ball(value: Any, rounding: Rounding) -> Ball:
+def as_ball(value: Any, rounding: Rounding) -> Ball:
     """Return a ball, a number or an array of numbers as a ball."""
     if not isinstance(value, Ball):
         return Ball.from_value(value, rounding)

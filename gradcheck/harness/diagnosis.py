@@ -71,7 +71,7 @@ def diagnose(model: Model, values: Values) -> tuple[Finding, ...]:
     """
     passes = Passes(model, values, Rounding(np.dtype(np.float64)))
     with suppress(NoRuleError):
-        if passes.misstatement():
+        if passes.misstatement(passes.samples):
             return tuple(_wrong_forward_line(model, values, passes))
     return tuple(_wrong_backward_lines(model, values, passes))
 

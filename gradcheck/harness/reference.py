@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.arithmetic.ball import Ball, Rounding
+from gradcheck.arithmetic.ball import Ball, Rounding, as_ball
 from gradcheck.engine.model import Model, run_passes
 from gradcheck.errors import RequestError
 
@@ -52,6 +53,13 @@ class Reference:
         return ulp
 
 
+def _all_balls(board: Any, rounding: Rounding) -> Any:
+    """Make balls of the constants that a pass wrote."""
+    for name in board:
+        setattr(board, name, as_ball(board[name], rounding))
+    return board
+
+
 class Passes:
     """Both hand-written passes on balls, over a block of samples.
 
@@ -80,7 +88,9 @@ class Passes:
         self.samples = len(next(iter(values.values())))
         balls = {name: Ball.from_value(array, rounding) for name, array in values.items()}
         try:
-            self.v, self.t, self.d = run_passes(model, np, balls)
+            self.v, self.t, self.d = (
+                _all_balls(board, rounding) for board in run_passes(model, np, balls)
+            )
         except Exception as error:
             raise RequestError(
                 f"MODEL: the passes of {model.name} fail on balls: {type(error).__name__}: {error}"
@@ -94,7 +104,8 @@ class Passes:
         quantities = [*vars(self.v).values(), *vars(self.t).values(), *vars(self.d).values()]
         largest = np.zeros(self.samples)
         for ball in {id(ball): ball for ball in quantities}.values():
-            magnitude = ball.magnitude
+            with np.errstate(over="ignore"):
+                magnitude = ball.magnitude
             if magnitude.ndim > 1:
                 magnitude = magnitude.reshape(len(magnitude), -1).max(axis=1)
             np.maximum(largest, magnitude, out=largest)
@@ -131,22 +142,29 @@ class Passes:
         overflow_risk = ~(largest <= np.sqrt(self.rounding.largest))
         return Reference(value, bound, overflow_risk, self.rounding)
 
-    def misstatement(self) -> str:
-        """Say where definition and forward pass cannot both be right; empty if nowhere.
+    def misstatement(self, count: int) -> str:
+        """Say where in the first `count` samples definition and forward pass cannot both be right.
+
+        Empty if nowhere.
 
         Raises
         ------
         NoRuleError
             If balls cannot follow the definition.
         """
-        definition, stepwise = self.model.loss(np, self.v), self.t["loss"]
+        stepwise = self.t["loss"]
+        definition = as_ball(self.model.loss(np, self.v), self.rounding)
         with np.errstate(all="ignore"):
             apart = np.abs(definition.mid - stepwise.mid) > definition.rad + stepwise.rad
+            apart = np.broadcast_to(apart, (self.samples,))[:count]
         if not apart.any():
             return ""
         sample = int(np.argmax(apart))
+        one, other = (
+            float(np.broadcast_to(loss.mid, (self.samples,))[sample])
+            for loss in (definition, stepwise)
+        )
         return (
             f"the definition and the forward pass of {self.model.name} differ: at sample {sample} "
-            f"the loss is {definition.mid[sample]!r} by the one, {stepwise.mid[sample]!r} by the "
-            f"other"
+            f"the loss is {one!r} by the one, {other!r} by the other"
         )

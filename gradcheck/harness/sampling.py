@@ -11,7 +11,7 @@ J. K. Salmon et al., *Parallel random numbers: as easy as 1, 2, 3*, SC11, 2011.
 """
 
 from collections.abc import Callable, Mapping
-from math import factorial, prod
+from math import prod
 from statistics import NormalDist
 from typing import Any
 
@@ -99,9 +99,9 @@ def log_uniform(words: Bits) -> Floats:
     exponent = _fraction(words) * 16 - 8
     whole = np.floor(exponent)
     power = np.zeros_like(exponent)
-    for k in reversed(range(16)):  # Horner's rule for 2ᶠ = Σ (f·ln 2)ᵏ/k!; the rest is below 1e-15
-        power = power * (exponent - whole) + LN_2**k / factorial(k)
-    return sign * np.ldexp(power, whole.astype(np.int32))
+    for k in reversed(range(1, 16)):  # 2ᶠ = Σ (f·ln 2)ᵏ/k!, of which the rest is below 1e-15
+        power = (1 + power) * (exponent - whole) * (LN_2 / k)
+    return sign * np.ldexp(1 + power, whole.astype(np.int32))
 
 
 def _fraction(words: Bits) -> Floats:
@@ -113,14 +113,14 @@ def _quantile_table() -> tuple[Floats, Floats]:
     """Slopes and intercepts of the magnitude of N(0, 1) as a function of its tail probability.
 
     A cell is a run of probabilities that share their exponent and the next CELL_BITS bits; the
-    last holds 1 alone. Knots are rounded to 2⁻⁴⁰ so that no last bit of a system's logarithm shows.
+    last holds 1 alone. Knots are rounded to 2⁻²⁴ so that no last bit of a system's logarithm shows.
     """
     edges = [
         2.0**exponent * (1 + step / 2**CELL_BITS)
         for exponent in range(-52, 0)
         for step in range(2**CELL_BITS)
     ] + [1.0, 2.0]
-    knots = [round(-NormalDist().inv_cdf(edge / 2) * 2**40) / 2**40 for edge in edges[:-1]] + [0.0]
+    knots = [round(-NormalDist().inv_cdf(edge / 2) * 2**24) / 2**24 for edge in edges[:-1]] + [0.0]
     slopes = np.diff(knots) / np.diff(edges)
     return slopes, np.array(knots[:-1]) - slopes * edges[:-1]
 

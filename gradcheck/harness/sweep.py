@@ -142,7 +142,7 @@ class _Sweep:
             passes = Passes(model, values, Rounding(np.dtype(dtype), request.ulps))
         if start == 0:
             try:
-                difference = passes.misstatement()
+                difference = passes.misstatement(count)
             except NoRuleError as error:
                 block.unchecked = str(error)
             else:

@@ -352,3 +352,18 @@ def test_a_sweep_leaves_global_settings_as_they_were_and_does_not_depend_on_them
         if "jax" in FRAMEWORKS:
             jax.config.update("jax_enable_x64", before["x64"])
     assert_same_tables(usual, report)
+
+
+def test_a_loss_that_is_linear_has_constant_adjoints():
+    def forward(xp, v, t):
+        t.loss = v.a + v.x
+
+    def backward(xp, v, t, d):
+        d.a = 1.0
+
+    linear = gradcheck.Model(
+        "linear", {"x": ()}, {"a": ()}, lambda xp, v: v.a + v.x, forward, backward
+    )
+    report = gradcheck.sweep(linear, samples=100, adapters=["complex-step"])
+    assert report.run["counts"]["agree"] == 200
+    assert report.agrees
