@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import sys
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -47,6 +48,29 @@ def altered() -> Callable[..., Adapter]:
         return Adapter(prepare, "for a test", honest.framework, normal_range=honest.normal_range)
 
     return make
+
+
+@pytest.fixture
+def settings() -> Callable[[], dict]:
+    """Read what belongs to the whole process, or to the calling thread, and is not ours to change.
+
+    A framework that has not been imported is left so.
+    """
+
+    def read() -> dict:
+        found = {"numpy": np.geterr(), "subnormal": np.float64(2.0**-1074) * 1.0}
+        if torch := sys.modules.get("torch"):
+            found |= {
+                "dtype": torch.get_default_dtype(),
+                "threads": torch.get_num_threads(),
+                "grad": torch.is_grad_enabled(),
+                "generator": torch.get_rng_state().tolist(),
+            }
+        if jax := sys.modules.get("jax"):
+            found["x64"] = jax.config.jax_enable_x64
+        return found
+
+    return read
 
 
 @pytest.fixture

@@ -226,7 +226,7 @@ def test_asking_for_an_adapter_whose_framework_is_missing_tells_how_to_install_i
 def assert_narrow(output):
     """Check the width of everything that is not a command to copy, a case in full or a path."""
     for line in output.splitlines():
-        if not line.startswith((" " * 2 + "sample ", " " * 4 + "gradcheck ", "Written: ")):
+        if not line.startswith((" " * 2 + "sample ", " " * 4 + "gradcheck ", "Written to ")):
             assert len(line) <= WIDTH, line
 
 

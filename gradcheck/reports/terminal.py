@@ -55,7 +55,9 @@ def print_report(report: Report, files: list[Path], source: str) -> None:
     if report.agrees:
         judged = sum(counts[name] for name in LABELS)
         console.print(f"Nothing disagrees in {judged:,} comparisons.")
-    console.print("Written: " + ", ".join(str(path) for path in files), soft_wrap=True)
+    if files:
+        names = ", ".join(path.name for path in files)
+        console.print(f"Written to {files[0].parent}: {names}", soft_wrap=True, markup=False)
 
 
 def print_trace(trace: Trace, model: str, dtype: str) -> None:
@@ -126,13 +128,13 @@ def _print_worst_cases(console: Console, report: Report, source: str) -> None:
     for case in worst.drop_duplicates("sample").head(CASES_SHOWN).to_dict("records"):
         element = f"[{case['element']}]" if case["element"] else ""
         lines = [
-            f"  sample {case['sample']}: ∂ℓ/∂{case['gradient']}{element} is {case['value']!r} by "
-            f"{case['adapter']} ({case['dtype']}), {case['reference']!r} ± {case['bound']:.2g} by "
-            f"the reference",
+            f"  sample {case['sample']}, {case['dtype']}: ∂ℓ/∂{case['gradient']}{element} is "
+            f"{case['reference']:.9g} ± {case['bound']:.1e}, but {case['value']:.9g} by "
+            f"{case['adapter']}",
             f"    {_replay_command(report, case, source)}",
         ]
         if case["truth"]:
-            lines.insert(1, f"    truth {case['truth']}; outside its bar: {case['culprit']}")
+            lines.insert(1, f"    the truth is {case['truth']}; culprit: {case['culprit']}")
         for line in lines:
             console.print(line, soft_wrap=True, markup=False)
     rows = report.run["request"]["rows"]

@@ -92,9 +92,9 @@ def judge_mutants(
         A row per mutant. For every detector: whether it kills the mutant, and on which sample
         first. `gradcheck_1000`, with the number of `trial`, is on the larger number of samples, and
         so is `gradcheck_first`. `equivalent`: at 256 bits, the enclosures of all gradients overlap
-        those of the correct pass on all of these samples, so that nothing tells the two apart.
-        `named`, `claim`: the quantity whose line the diagnosis names (compare `quantity`),
-        and what that is said to hold.
+        those of the correct pass on all of these samples, so that nothing tells the two apart;
+        where it is false, they are proved to differ. `named`, `claim`: the quantity whose line the
+        diagnosis names (compare `quantity`), and what that is said to hold; empty if not killed.
     """
     ids = range(len(make_mutants(load_model(trial.model)))) if chosen is None else chosen
     table = pd.DataFrame(list(_in_order(partial(_judge, trial), ids, workers)))
@@ -153,7 +153,8 @@ def named_line(model: Model, values: Values, rejected: Sequence[int]) -> tuple[s
     named, claim
         The quantity whose line is named first, and what it is said to hold; empty if none is.
     """
-    chosen = sorted({*range(EVIDENCE), *rejected[:EVIDENCE]})
+    count = len(next(iter(values.values())))
+    chosen = sorted({*range(min(EVIDENCE, count)), *rejected[:EVIDENCE]})
     findings = diagnose(model, {name: array[chosen] for name, array in values.items()})
     return (findings[0].quantity[2:], findings[0].explanation) if findings else ("", "")
 

@@ -114,6 +114,16 @@ def test_one_sample_is_enough(name):
     assert {array.shape for array in found.values()} == {(1,)}
 
 
+@pytest.mark.parametrize("name", ["torch", "torch-forward", "jax"])
+def test_an_adapter_leaves_the_settings_of_its_framework_as_they_were(name, settings):
+    framework = all_adapters()[name].framework
+    pytest.importorskip(framework, reason=f"{framework} is not installed")
+    before = settings()
+    for dtype in DTYPES:
+        gradients_of(name, MATRIX, dtype)
+    assert settings() == before
+
+
 def test_a_parameter_that_the_loss_does_not_use_has_gradient_zero():
     unused = Model(
         name="unused",

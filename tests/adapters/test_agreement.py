@@ -24,9 +24,9 @@ INFORMATIVE = {0.5: 0.999, 1.0: 0.999, 3.0: 0.98, 6.0: 0.85}
 
 
 @functools.cache
-def tallies_of(model, scale):
+def tallies_of(model, scale, among=tuple(ADAPTERS)):
     """Sweep one whole block with every adapter that is installed."""
-    installed = tuple(name for name, adapter in ADAPTERS.items() if adapter.installed)
+    installed = tuple(name for name in among if ADAPTERS[name].installed)
     request = Request(samples=BLOCK, scale=scale, adapters=installed)
     return run_sweep(load_model(model), request).tallies
 
@@ -45,6 +45,15 @@ def test_every_gradient_agrees(model, adapter, dtype, scale):
         assert tally.counts[Verdict.ERROR] == 0, tally.errors
         assert tally.counts[Verdict.AGREE] >= INFORMATIVE[scale] * BLOCK
         assert tally.max_ratio <= 1
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e10])
+@pytest.mark.parametrize("model", MODELS)
+def test_where_numbers_underflow_or_overflow_nothing_disagrees(model, scale):
+    among = ("complex-step", "torch", "jax")
+    for key, tally in tallies_of(model, scale, among).items():
+        assert not tally.counts[Verdict.DISAGREE], key
+        assert not tally.errors, key
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's compiler warns of what it does itself
