@@ -158,11 +158,15 @@ def narrow_derivative(
 
 
 def _rule(case: Case, adapter: str, truth: flint.arb, honest: float) -> Ruling:
-    """Name whoever is provably farther from the truth than its bar."""
+    """Name whoever is provably farther from the truth than its share of the bound.
+
+    The bound counts two errors, of one size, so that either party's share is half. It belongs to
+    the hand-written formula, which may be the wrong one; `honest` does not, and excuses an adapter.
+    """
+    share = case.bound / 2
     with precision(PRECISIONS[0]):
-        reference_wrong = is_outside(case.reference, truth, case.bound)
-        # The bound belongs to the hand-written formula, which may be the wrong one.
-        adapter_wrong = is_outside(case.value, truth, max(case.bound, honest))
+        reference_wrong = is_outside(case.reference, truth, share)
+        adapter_wrong = is_outside(case.value, truth, max(share, honest))
         digits = decimal(truth)
     culprits = {
         (True, True): BOTH,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -89,9 +90,8 @@ def run_sweep(
     """
     sweep = _Sweep(model, request, choose_adapters(request.adapters, model))
     keep_heap_mapped()
-    tasks = [
-        (start, dtype) for start in range(0, request.samples, BLOCK) for dtype in request.dtypes
-    ]
+    starts = range(0, request.samples, BLOCK)
+    tasks = ((start, dtype) for start in starts for dtype in request.dtypes)
     tallies: dict[Key, Tally] = {}
     misstated: dict[str, str] = {}
     unchecked = ""
@@ -103,7 +103,7 @@ def run_sweep(
         unchecked = unchecked or block.unchecked
         for stage, spent in block.seconds.items():
             seconds[stage] += spent
-        progress(done / len(tasks))
+        progress(done / (len(starts) * len(request.dtypes)))
     order = [
         (adapter, dtype, gradient)
         for adapter in sweep.adapters
@@ -207,16 +207,17 @@ def _describe(error: Exception) -> str:
 
 
 def _in_order(
-    work: Callable[..., _Block], tasks: list[tuple[int, str]], workers: int
+    work: Callable[..., _Block], tasks: Iterator[tuple[int, str]], workers: int
 ) -> Iterator[_Block]:
     """Yield the results in the order of the tasks, a few of them in flight at any time."""
-    waiting = deque(tasks)
     running: deque[Future[_Block]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            while waiting or running:
-                while waiting and len(running) < 2 * workers:
-                    running.append(pool.submit(work, *waiting.popleft()))
+            while True:
+                for task in islice(tasks, 2 * workers - len(running)):
+                    running.append(pool.submit(work, *task))
+                if not running:
+                    return
                 yield running.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)

@@ -61,6 +61,17 @@ def test_a_faulty_adapter_is_blamed_by_name(monkeypatch, dtype, factor):
     assert report.diagnosis.empty
 
 
+def test_a_fault_little_larger_than_the_bound_is_no_defect_of_the_bound():
+    def backward(xp, v, t, d):
+        chain.backward(xp, v, t, d)
+        d.beta2 = d.beta2 * (1 + 2**-48)
+
+    model = replace(chain.MODEL, backward=backward)
+    report = gradcheck.sweep(model, samples=1000, dtypes=["float64"], adapters=["jax"])
+    assert set(disagreements(report)["culprit"]) == {REFERENCE}
+    assert report.run["counts"]["defect"] == 0
+
+
 def test_both_are_blamed_if_both_are_wrong(monkeypatch):
     register(monkeypatch, faulty=shifted("beta1", 3.0))
     report = gradcheck.sweep("chain-misprint", samples=50, dtypes=["float64"], adapters=["faulty"])
