@@ -30,17 +30,24 @@ class Line:
 
 
 class _Recorder:
-    """What the statement that is being executed has read so far."""
+    """What the statement that is being executed has read so far.
+
+    What a statement reads without writing to a board may be in any variable from then on, and is
+    `carried` to every later line.
+    """
 
     def __init__(self) -> None:
         self.statement = ("", 0)
         self.reads: set[str] = set()
+        self.carried: set[str] = set()
+        self.wrote = False
 
     def enter(self, frame: Any) -> None:
         file = frame.f_code.co_filename
         statement = file, _statement_start(file, frame.f_lineno)
         if statement != self.statement:
-            self.statement, self.reads = statement, set()
+            self.carried |= set() if self.wrote else self.reads
+            self.statement, self.reads, self.wrote = statement, set(), False
 
 
 class _RecordingBoard:
@@ -58,9 +65,11 @@ class _RecordingBoard:
 
     def __setattr__(self, quantity: str, value: Any) -> None:
         self._recorder.enter(sys._getframe(1))
+        self._recorder.wrote = True
         self._values[quantity] = value
         before = self._lines.pop(quantity, None)  # so that the order is that of the last writes
-        reads, itself = self._recorder.reads, f"{self._name}.{quantity}"
+        reads = self._recorder.reads | self._recorder.carried
+        itself = f"{self._name}.{quantity}"
         if before is not None and itself in reads:  # an update: it depends on all that came in
             reads = reads | before.reads
         file, number = self._recorder.statement

@@ -88,10 +88,9 @@ def _wrong_backward_lines(model: Model, values: Values, passes: Passes) -> list[
     quantities |= {f"d.{name}": truth for name, truth in truths.items()}
     findings = []
     for name, line in lines.items():
-        inherited = any(
-            read.startswith("d.") and wrong.get(read[2:], np.zeros(1)).any() for read in line.reads
-        )
-        if name not in truths or not wrong[name].any() or inherited:
+        if name not in truths or not wrong[name].any():
+            continue
+        if any(wrong[other].any() for other in _adjoints_read(name, lines) if other in truths):
             continue
         held = explain(passes.d[name], truths[name], quantities, sorted(line.reads))
         count = int(np.count_nonzero(wrong[name]))
@@ -107,6 +106,18 @@ def _wrong_backward_lines(model: Model, values: Values, passes: Passes) -> list[
             )
         )
     return findings
+
+
+def _adjoints_read(name: str, lines: Mapping[str, Line]) -> set[str]:
+    """Name the adjoints that a line reads, itself or through what else was written to `d`."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        line = lines.get(waiting.pop())
+        new = {read[2:] for read in line.reads if read.startswith("d.")} - found if line else set()
+        found |= new
+        waiting += new
+    return found - {name}
 
 
 def true_adjoints(

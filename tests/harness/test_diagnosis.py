@@ -109,3 +109,17 @@ def test_the_counterexample_is_plain_and_still_fails():
     plain = {name: np.array([number]) for name, number in finding.counterexample.items()}
     assert all(number in (-2, -1, 0, 0.5, 1, 2, 3) for number in finding.counterexample.values())
     assert [f.quantity for f in diagnose(chain_misprint.MODEL, plain)] == ["d.beta1"]
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        "d.f1 = 2 * t.h2 * d.h2\n    d.other = v.omega1 * d.f1\n    d.h1 = d.other",
+        "d.f1 = 2 * t.h2 * d.h2\n    other = v.omega1 * d.f1\n    d.h1 = other",
+        "d.f1 = 2 * t.h2 * d.h2\n    d.h1 = (lambda: v.omega1 * d.f1)()",
+    ],
+)
+def test_a_fault_inherited_through_a_variable_is_not_blamed(new):
+    old = "d.f1 = t.h2 * d.h2\n    d.h1 = v.omega1 * d.f1"
+    findings = diagnose(mutated(old, new), SAMPLES)
+    assert [finding.quantity for finding in findings] == ["d.f1"]
