@@ -94,6 +94,15 @@ def all_adapters() -> dict[str, Adapter]:
     return {point.name: point.load() for point in sorted(found, key=lambda point: point.name)}
 
 
+def missing_adapters() -> dict[str, str]:
+    """Return the command that installs each adapter that a sweep would run by default but lacks."""
+    return {
+        name: adapter.install_command
+        for name, adapter in all_adapters().items()
+        if adapter.by_default and not adapter.installed
+    }
+
+
 def choose_adapters(names: Sequence[str] | None, model: Model) -> dict[str, Adapter]:
     """Return the adapters asked for, or those that a sweep runs by default.
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gradcheck.adapters import missing_adapters
 from gradcheck.engine.model import Model
 from gradcheck.harness.diagnosis import Finding
 from gradcheck.harness.referee import NEITHER, REFEREE, REFERENCE, Ruling, Rulings
@@ -236,6 +237,7 @@ def _facts(
     return {
         "request": {"model": model.name, **settings, "adapters": list(summary["adapter"].unique())},
         "counts": {name: int(summary[name].sum()) for name in ("samples", *LABELS, DEFECT)},
+        "missing": missing_adapters() if request.adapters is None else {},
         "misstated": dict(outcome.misstated),
         "unchecked": outcome.unchecked,
         "referee": {

@@ -45,6 +45,7 @@ def print_report(report: Report, files: list[Path], source: str) -> None:
         f"{request['distribution']}, scale {request['scale']:g}"
     )
     console.print(_verdict_table(report.overview))
+    _print_missing(console, report.run["missing"])
     for message in report.run["misstated"].values():
         console.print(message, style="red", soft_wrap=True)
     _print_errors(console, report.summary)
@@ -107,6 +108,12 @@ def _verdict_table(overview: pd.DataFrame) -> Table:
 
 def _short(number: float) -> str:
     return "–" if pd.isna(number) else f"{number:.3g}"
+
+
+def _print_missing(console: Console, missing: Mapping[str, str]) -> None:
+    for command in dict.fromkeys(missing.values()):
+        names = ", ".join(name for name, needed in missing.items() if needed == command)
+        console.print(f"Not installed: {names}; install with: {command}")
 
 
 def _print_errors(console: Console, summary: pd.DataFrame) -> None:
