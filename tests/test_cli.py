@@ -131,11 +131,11 @@ def test_a_signal_in_the_middle_of_a_sweep_leaves_earlier_results_whole(folder, 
         text=True,
     )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not (folder / "started").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=60)
     finally:
         process.kill()
     assert (folder / "started").exists()
@@ -174,6 +174,9 @@ WRONG = [
     ("sweep --ulps 0.1", "--ulps: expected 0.5 (correct rounding)"),
     ("sweep --rows 0", "--rows: expected at least 1"),
     ("sweep --workers 0", "--workers: expected at least 1"),
+    ("sweep --referee-limit -1", "--referee-limit: expected at least 0, got -1"),
+    ("sweep --audit 2", "--audit: expected a share from 0 to 1, got 2"),
+    ("sweep --audit nan", "--audit: expected a share from 0 to 1, got nan"),
     ("sweep --distribution normla", "--distribution: there is no 'normla'; did you mean 'normal'?"),
     ("sweep --output file", "--output: file is a file; name a folder"),
     ("sweep --output file/below", "--output: file is a file; name a folder"),

@@ -64,11 +64,10 @@ def _bare_work(
     blocks: Sequence[dict[str, NDArray[np.float64]]],
 ) -> None:
     for values in blocks:
-        results = [call(values) for call in calls]
-        run_passes(model, np, values)
-        for result in results:
-            for gradient in result.values():
+        for call in calls:
+            for gradient in call(values).values():
                 np.asarray(gradient)  # waits for what is computed in the background
+        run_passes(model, np, values)
 
 
 def time_command(*arguments: str, repeats: int = 5) -> float:

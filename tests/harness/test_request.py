@@ -13,6 +13,10 @@ REFUSED = [
     ("samples", -3, "got -3"),
     ("rows", 0, "at least 1"),
     ("workers", 0, "at least 1"),
+    ("referee_limit", -1, "at least 0"),
+    ("audit", -0.1, "from 0 to 1"),
+    ("audit", 1.1, "from 0 to 1"),
+    ("audit", float("nan"), "from 0 to 1"),
     ("seed", -1, "expected 0 to 2"),
     ("seed", 2**128, "expected 0 to 2"),
     ("scale", 0.0, "above 0"),
@@ -34,7 +38,7 @@ def test_a_setting_outside_its_range_is_refused_by_name(name, value, reason):
     with pytest.raises(RequestError) as refusal:
         Request(**{name: value})
     message = str(refusal.value)
-    assert message.startswith(f"--{name}: ")
+    assert message.startswith(f"--{name.replace('_', '-')}: ")
     assert reason in message
     assert "\n" not in message
 
@@ -45,6 +49,9 @@ def test_a_setting_outside_its_range_is_refused_by_name(name, value, reason):
         ("samples", 1),
         ("rows", 1),
         ("workers", 1),
+        ("referee_limit", 0),
+        ("audit", 0.0),
+        ("audit", 1.0),
         ("seed", 0),
         ("seed", 2**128 - 1),
         ("scale", 1e-300),

@@ -255,7 +255,7 @@ def assert_same_tables(one, other):
 
 
 @pytest.mark.parametrize(
-    ("name", "numbers"), [("complex-step", (1, 2, 3)), ("torch", (1, 2, 3)), ("jax", (2,))]
+    ("name", "numbers"), [("complex-step", (1, 2, 3)), ("torch", (3,)), ("jax", (2,))]
 )
 def test_the_tables_repeat_whatever_the_number_of_workers(name, numbers):
     if not all_adapters()[name].installed:
