@@ -44,9 +44,6 @@ def sweep(
     >>> report.agrees
     False
     """
-    for name in ("dtypes", "adapters"):
-        if settings.get(name) is not None:
-            settings[name] = tuple(settings[name])
     request = Request(**settings)
     if isinstance(model, str):
         model = load_model(model)

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         return int(options.command(options))
     except RequestError as error:
-        print(f"gradcheck: {error}", file=sys.stderr)
+        print("gradcheck:", " ".join(str(error).split()), file=sys.stderr)
         return WRONG_REQUEST
     except KeyboardInterrupt:
         print("gradcheck: interrupted; earlier results are untouched", file=sys.stderr)

@@ -12,6 +12,7 @@ Transactions on Computers 66 (2017).
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil, log2
@@ -28,6 +29,7 @@ Reals = NDArray[np.object_]
 """An array of `flint.arb`."""
 
 
+_SETTINGS = threading.RLock()
 DIGITS = 21
 """Significant digits in which a truth is printed."""
 
@@ -40,14 +42,15 @@ class UnsupportedOperationError(TypeError):
 def precision(bits: int) -> Iterator[None]:
     """Work with `bits` bits and series of two terms in Arb.
 
-    Both settings are global to the process and not thread-safe.
+    Both settings are global to the process and not thread-safe, so one thread at a time has them.
     """
-    before = flint.ctx.prec, flint.ctx.cap
-    flint.ctx.prec, flint.ctx.cap = bits, 2
-    try:
-        yield
-    finally:
-        flint.ctx.prec, flint.ctx.cap = before
+    with _SETTINGS:
+        before = flint.ctx.prec, flint.ctx.cap
+        flint.ctx.prec, flint.ctx.cap = bits, 2
+        try:
+            yield
+        finally:
+            flint.ctx.prec, flint.ctx.cap = before
 
 
 def reals(values: Any) -> Reals:
@@ -109,10 +112,16 @@ def enclose_derivative(
             moving[index] = flint.arb_series([moving[index], 1])
         try:
             losses = model.loss(np, Blackboard(**leaves))
+        except (ValueError, ZeroDivisionError):  # the constant term is zero where it must not be
+            undefined = np.empty(len(moving), dtype=object)
+            undefined.fill(flint.arb("nan"))
+            return undefined
         except (TypeError, AttributeError) as error:
             found = re.search(r"no callable (\w+) method|attribute '(\w+)'", str(error))
             operation = next(filter(None, found.groups())) if found else str(error)
             raise UnsupportedOperationError(operation) from error
+        if np.shape(losses) != (len(moving),):
+            raise UnsupportedOperationError(f"a loss of shape {np.shape(losses)}")
         derivatives = np.empty(len(moving), dtype=object)
         for sample, loss in enumerate(losses):
             derivatives[sample] = loss[1] if isinstance(loss, flint.arb_series) else flint.arb(0)

@@ -58,10 +58,12 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
+        lines = [
+            frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()
+        ]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else "?"
         what = error.msg if isinstance(error, SyntaxError) else error
         raise RequestError(

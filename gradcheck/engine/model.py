@@ -5,6 +5,14 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from gradcheck.errors import RequestError
+
+RESERVED = frozenset(
+    {"sample", "adapter", "dtype", "gradient", "verdict", "value", "reference", "bound", "ulps"}
+    | {"culprit", "truth", "element", "message"}
+)
+"""Columns beside which inputs and parameters are tabulated."""
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -54,6 +62,21 @@ class Model:
     backward: Callable[[Any, Any, Any, Any], None]
     closed_forms: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
     example: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.name or set(self.name) & set("/\\\n"):
+            raise RequestError(f"MODEL: {self.name!r} is no name for a model: it names a folder")
+        for name, shape in self.leaves.items():
+            if name in RESERVED or not name.isidentifier():
+                raise RequestError(
+                    f"MODEL: {self.name} calls an input or parameter {name!r}, which is no "
+                    f"identifier or the name of a column; rename it"
+                )
+            if not isinstance(shape, tuple):
+                raise RequestError(
+                    f"MODEL: the shape of {name} in {self.name} is {shape!r}; give a tuple, such "
+                    f"as () or (3,)"
+                )
 
     @property
     def leaves(self) -> dict[str, tuple[int, ...]]:

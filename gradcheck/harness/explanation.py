@@ -76,7 +76,7 @@ def _matches(
     used = {
         name: factor
         for name, factor in factors.items()
-        if any(symbol(read) in name for read in reads)
+        if any(name == symbol(read) or f"({read})" in name for read in reads)
     }
     products = {name: truth * factor for name, factor in used.items()}
     for right, factor in factors.items():

@@ -16,7 +16,9 @@ from gradcheck.arithmetic.arb import (
     UnsupportedOperationError,
     decimal,
     enclose_derivative,
+    enclose_gradients,
     precision,
+    reals,
     working_bits,
 )
 from gradcheck.arithmetic.ball import Rounding
@@ -55,8 +57,9 @@ class Ruling:
 class Audit:
     """Samples on which everybody agrees, before the referee.
 
-    `proved` counts gradients whose reference is within its bound of the true derivative, `refuted`
-    are the others, by gradient.
+    `proved` counts gradients whose reference is provably within an informative bound of the true
+    derivative. `refuted` are those that are provably not, or whose formula is wrong in exact
+    arithmetic by more than rounding explains, by gradient; of the others nothing is known.
     """
 
     samples: int = 0
@@ -114,7 +117,7 @@ def _rule_on_cases(
         [(key, case) for case in tally.disagreements] for key, tally in outcome.tallies.items()
     ]
     in_turn = [entry for turn in zip_longest(*groups) for entry in turn if entry is not None]
-    derivatives: dict[Any, tuple[flint.arb, float]] = {}
+    derivatives: dict[Any, tuple[flint.arb, float, flint.arb | None]] = {}
     by_case, left = {}, 0
     for key, case in in_turn:
         adapter, dtype, gradient = key
@@ -136,14 +139,32 @@ def _derivative(
     sample: int,
     element: int,
     width: float,
-) -> tuple[flint.arb, float]:
-    """Enclose a derivative, and say how far an honest evaluation in the dtype may be from it."""
+) -> tuple[flint.arb, float, flint.arb | None]:
+    """Enclose a derivative; bound honest evaluations in the dtype; enclose the formula's result."""
     values = _draw(model, request, np.dtype(dtype), [sample])
     position = tuple(map(int, np.unravel_index(element, model.parameters[gradient])))
     truth = narrow_derivative(model, values, gradient, position, width)[0]
     bits = working_bits(Rounding(np.dtype(dtype), request.ulps))
     wide = enclose_derivative(model, values, gradient, position, bits)[0]
-    return truth, float(wide.rad())
+    formula = _formula(model, values)
+    return truth, float(wide.rad()), formula and formula[gradient][(0, *position)]
+
+
+def _formula(model: Model, values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Run the hand-written passes in Arb: what they say, rounding apart; `None` if Arb cannot."""
+    try:
+        found = enclose_gradients(model, values, PRECISIONS[1])
+        samples = len(next(iter(values.values())))
+        return {
+            name: np.broadcast_to(_reals(found[name]), (samples, *shape))
+            for name, shape in model.parameters.items()
+        }
+    except (TypeError, AttributeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _reals(gradient: Any) -> Any:
+    return gradient if np.asarray(gradient).dtype.hasobject else reals(gradient)
 
 
 def narrow_derivative(
@@ -157,16 +178,22 @@ def narrow_derivative(
     return truth
 
 
-def _rule(case: Case, adapter: str, truth: flint.arb, honest: float) -> Ruling:
-    """Name whoever is provably farther from the truth than its share of the bound.
+def _rule(
+    case: Case, adapter: str, truth: flint.arb, honest: float, formula: flint.arb | None
+) -> Ruling:
+    """Name whoever is wrong by more than rounding.
 
-    The bound counts two errors, of one size, so that either party's share is half. It belongs to
-    the hand-written formula, which may be the wrong one; `honest` does not, and excuses an adapter.
+    Whoever is farther from the truth than its share of the bound: half, for the bound counts two
+    errors. But the reference is not, if in exact arithmetic its formula yields the truth; and
+    where the bound belongs to a formula that is wrong, an adapter has `honest` instead.
     """
     share = case.bound / 2
     with precision(PRECISIONS[0]):
         reference_wrong = is_outside(case.reference, truth, share)
-        adapter_wrong = is_outside(case.value, truth, max(share, honest))
+        if formula is not None and formula.overlaps(truth):
+            reference_wrong = False
+        bar = max(share, honest) if reference_wrong else share
+        adapter_wrong = is_outside(case.value, truth, bar)
         digits = decimal(truth)
     culprits = {
         (True, True): BOTH,
@@ -194,6 +221,7 @@ def _audit(model: Model, request: Request, outcome: Outcome) -> Audit:
         return Audit()
     values = _draw(model, request, dtype, samples)
     passes = Passes(model, values, Rounding(dtype, request.ulps))
+    formula = _formula(model, values)
     proved = 0
     refuted: defaultdict[str, list[Case]] = defaultdict(list)
     for gradient, shape in model.parameters.items():
@@ -203,12 +231,19 @@ def _audit(model: Model, request: Request, outcome: Outcome) -> Audit:
         for row, *element in np.ndindex(len(samples), *shape):
             position = (row, *element)
             value, bound = float(reference.value[position]), float(reference.bound[position])
-            if bound == np.inf:
-                continue
             sample = {name: array[row : row + 1] for name, array in values.items()}
             truth = narrow_derivative(model, sample, gradient, tuple(element), bound)[0]
-            if not is_outside(value, truth, bound):
-                proved += 1
+            exact = None if formula is None else formula[gradient][position]
+            bits = working_bits(passes.rounding)
+            honest = enclose_derivative(model, sample, gradient, tuple(element), bits)[0].rad()
+            with precision(PRECISIONS[0]):
+                # Where a bar is infinite or too wide, the formula still shows in exact arithmetic.
+                honest += abs(truth) * 2.0**-bits  # which chance may have left without rounding
+                wrong = exact is not None and _differs(exact, truth, honest)
+                wrong |= bound < np.inf and is_outside(value, truth, bound)
+                inside = bound < np.inf and abs(flint.arb(value) - truth) <= bound
+            if not wrong:
+                proved += bool(inside and 2 * bound <= abs(value))
                 continue
             right = float(truth)
             ulps = abs(right - value) / float(reference.ulp[position])
@@ -216,6 +251,13 @@ def _audit(model: Model, request: Request, outcome: Outcome) -> Audit:
             case = Case(samples[row], flat, "disagree", right, value, bound, ulps, np.inf)
             refuted[gradient].append(case)
     return Audit(len(samples), proved, {name: tuple(cases) for name, cases in refuted.items()})
+
+
+def _differs(formula: flint.arb, truth: flint.arb, honest: flint.arb) -> bool:
+    """Tell whether a formula is wrong by more than honest rounding, that of its constants too."""
+    if not (truth.is_finite() and honest.is_finite()):
+        return False
+    return not formula.is_finite() or bool(abs(formula - truth) > honest)
 
 
 def evidence(model: Model, request: Request, rulings: Rulings) -> dict[str, Any]:

@@ -95,9 +95,17 @@ class Passes:
             raise RequestError(
                 f"MODEL: the passes of {model.name} fail on balls: {type(error).__name__}: {error}"
             ) from error
-        for name in model.parameters:
+        if "loss" not in self.t:
+            raise RequestError(f"MODEL: the forward pass of {model.name} leaves out t.loss")
+        for name, shape in model.parameters.items():
             if name not in self.d:
                 raise RequestError(f"MODEL: the backward pass of {model.name} leaves out d.{name}")
+            found, expected = self.d[name].mid.shape, (self.samples, *shape)
+            if found not in (expected, ()):
+                raise RequestError(
+                    f"MODEL: the backward pass of {model.name} gives d.{name} the shape {found} "
+                    f"where {expected}, samples first, was expected"
+                )
         self.largest = self._largest()
 
     def _largest(self) -> Floats:

@@ -66,6 +66,18 @@ class Request:
     workers: int = os.cpu_count() or 1
 
     def __post_init__(self) -> None:
+        for name in ("samples", "seed", "rows", "referee_limit", "workers"):
+            if not isinstance(getattr(self, name), int):
+                raise RequestError(
+                    f"--{name.replace('_', '-')}: expected a whole number, got "
+                    f"{getattr(self, name)!r}"
+                )
+        for name in ("dtypes", "adapters"):
+            names = getattr(self, name)
+            if isinstance(names, str):
+                raise RequestError(f"--{name}: expected a list of names, got {names!r}")
+            if names is not None:
+                object.__setattr__(self, name, tuple(dict.fromkeys(names)))
         for name in ("samples", "rows", "workers"):
             if getattr(self, name) < 1:
                 raise RequestError(f"--{name}: expected at least 1, got {getattr(self, name)}")

@@ -251,7 +251,11 @@ def _facts(
             "refuted": sum(map(len, audit.refuted.values())),
         },
         "versions": {"python": platform.python_version(), **_versions()},
-        "machine": {"system": platform.platform(), "cpu": _cpu(), "workers": request.workers},
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpu": _cpu(),
+            "workers": request.workers,
+        },
         "seconds": {stage: round(spent, 3) for stage, spent in outcome.seconds.items()},
     }
 

@@ -142,6 +142,9 @@ def _check_point(model: Model, point: Mapping[str, float]) -> None:
             raise RequestError(
                 f"--at: {model.name} has no {name!r}; it has: {', '.join(model.leaves)}"
             )
+    for name, number in point.items():
+        if not np.isfinite(number):
+            raise RequestError(f"--at: expected a finite number for {name}, got {number}")
     missing = [name for name in model.leaves if name not in point]
     if missing:
         raise RequestError(f"--at: no value for {', '.join(missing)}")
@@ -153,4 +156,9 @@ def _gradients(
     if not adapter.gradients(model):
         return {}
     with np.errstate(all="ignore"):
-        return adapter.prepare(model, dtype)(values)
+        try:
+            return adapter.prepare(model, dtype)(values)
+        except Exception as error:
+            raise RequestError(
+                f"--adapters: {adapter.summary}: {type(error).__name__}: {error}; leave it out"
+            ) from error

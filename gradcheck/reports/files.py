@@ -9,6 +9,8 @@ from pathlib import Path
 from gradcheck.errors import RequestError
 from gradcheck.harness.tables import Report
 
+FILES = ("summary.csv", "discrepancies.csv", "diagnosis.csv", "run.json")
+
 
 def check_folder(folder: Path) -> None:
     """Find out before any work whether results can be written.
@@ -19,11 +21,14 @@ def check_folder(folder: Path) -> None:
         If the path is a file, lies below one, or cannot be written.
     """
     existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir():
-        raise RequestError(f"--output: {existing} is a file; name a folder")
     try:
+        for name in FILES:
+            if (folder / name).is_dir():
+                raise RequestError(f"--output: {folder / name} is a folder; name another folder")
+        while not (existing.exists() or existing.is_symlink()):
+            existing = existing.parent
+        if not existing.is_dir():
+            raise RequestError(f"--output: {existing} is a file; name a folder")
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:

@@ -54,8 +54,13 @@ def print_report(report: Report, files: list[Path], source: str) -> None:
     _print_diagnosis(console, report, source)
     _print_referee(console, report.run)
     if report.agrees:
-        judged = sum(counts[name] for name in LABELS)
-        console.print(f"Nothing disagrees in {judged:,} comparisons.")
+        rest = ", ".join(
+            f"{counts[name]:,} {name}" for name in LABELS if name != "agree" and counts[name]
+        )
+        console.print(
+            f"Nothing disagrees: {counts['agree']:,} comparisons agree"
+            + (f"; nothing can be said of {rest}." if rest else ".")
+        )
     if files:
         names = ", ".join(path.name for path in files)
         console.print(f"Written to {files[0].parent}: {names}", soft_wrap=True, markup=False)
@@ -155,7 +160,7 @@ def _print_diagnosis(console: Console, report: Report, source: str) -> None:
         file = Path(str(row["file"])).name
         lines = [
             f"{file}:{row['line']}: {row['source']}",
-            f"  {row['explanation'] or 'what it holds is no simple change of the right value'}",
+            f"  {row['explanation'] or 'nothing simple matches what it holds'}",
             f"  wrong on {row['wrong']} of {row['samples']} samples",
         ]
         if row["counterexample"]:
@@ -182,8 +187,8 @@ def _print_referee(console: Console, run: Mapping[str, Any]) -> None:
         console.print(f"Refereed: {referee['refereed']} disagreements{left}.")
     if run["counts"]["defect"]:
         console.print(
-            f"{run['counts']['defect']} times both parties were within their bars of the truth: "
-            f"the bound is at fault; please report it.",
+            f"{run['counts']['defect']} times both parties were right but for rounding: the bound "
+            f"was too narrow; please report it.",
             style="red",
         )
     if audit["samples"]:

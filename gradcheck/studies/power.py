@@ -70,7 +70,7 @@ class Trial:
         return {
             "trial": vars(self),
             "versions": {"python": platform.python_version(), **versions},
-            "system": platform.platform(),
+            "system": f"{platform.system()} {platform.machine()}",
         }
 
 

@@ -89,6 +89,56 @@ def test_a_mistake_that_everybody_makes_is_found_by_the_audit():
     assert list(report.diagnosis["quantity"]) == ["d.beta1"]
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda f1, v, t: f1 / 0 * 0,
+        lambda f1, v, t: f1 * 1e308 * 1e308,
+        lambda f1, v, t: f1 * t.h1 + (1e25 * v.x - 1e25 * v.x),
+    ],
+)
+def test_an_infinite_or_meaningless_bar_does_not_hide_a_wrong_formula(spoil):
+    def backward(xp, v, t, d):
+        chain.backward(xp, v, t, d)
+        d.beta1 = spoil(d.beta1, v, t)
+
+    model = replace(chain.MODEL, backward=backward)
+    report = gradcheck.sweep(model, samples=300, dtypes=["float64"], adapters=QUICK)
+    assert not report.agrees
+    assert report.run["audit"]["refuted"] == 20
+    assert set(disagreements(report)["gradient"]) == {"beta1"}
+
+
+def test_a_rounded_constant_in_the_formula_is_no_fault():
+    def loss(xp, v):
+        return v.a * v.a / 3
+
+    def forward(xp, v, t):
+        t.loss = v.a * v.a / 3
+
+    def backward(xp, v, t, d):
+        d.a = (2 / 3) * v.a
+
+    third = gradcheck.Model("third", {}, {"a": ()}, loss, forward, backward)
+    report = gradcheck.sweep(third, samples=2000, adapters=QUICK)
+    assert report.agrees
+    assert report.run["audit"] == {"samples": 20, "proved": 20, "refuted": 0}
+
+
+def test_an_adapter_that_changes_its_inputs_harms_no_other(monkeypatch):
+    def prepare(model, dtype):
+        def gradients(values):
+            values["x"][:] = 0
+            return {}
+
+        return gradients
+
+    register(monkeypatch, careless=Adapter(prepare, "writes to its inputs"))
+    report = gradcheck.sweep("chain", samples=50, adapters=["careless", "complex-step"])
+    assert report.run["counts"]["disagree"] == 0
+    assert report.run["counts"]["error"] == 800
+
+
 def test_the_audit_proves_an_honest_pass():
     report = gradcheck.sweep("chain", samples=30_000, adapters=QUICK)
     assert report.run["audit"] == {"samples": 30, "proved": 240, "refuted": 0}

@@ -32,7 +32,7 @@ def test_agreement_is_said_in_so_many_words(printed, tmp_path):
     report = gradcheck.sweep(samples=1000, adapters=["complex-step"])
     lines = printed(report, [tmp_path / "summary.csv"])
     assert lines[0] == "chain: 1,000 samples, seed 0, normal, scale 1"
-    assert "Nothing disagrees in 16,000 comparisons." in lines
+    assert "Nothing disagrees: 16,000 comparisons agree." in lines
     assert lines[-1] == f"Written to {tmp_path}: summary.csv"
 
 
