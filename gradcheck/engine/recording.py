@@ -17,11 +17,16 @@ from gradcheck.engine.model import Model
 
 @dataclass(frozen=True)
 class Line:
-    """The statement that wrote a quantity last, and what it read: `t.h1`, board and name."""
+    """The statement that wrote a quantity last, and what it read: `t.h1`, board and name.
+
+    `through` are the lines by which some of that may have come: earlier writes of a quantity that
+    is updated, and statements that read from a board into a variable.
+    """
 
     file: str
     number: int
     reads: frozenset[str]
+    through: tuple[int, ...] = ()
 
     @property
     def source(self) -> str:
@@ -40,13 +45,16 @@ class _Recorder:
         self.statement = ("", 0)
         self.reads: set[str] = set()
         self.carried: set[str] = set()
+        self.carriers: list[int] = []
         self.wrote = False
 
     def enter(self, frame: Any) -> None:
         file = frame.f_code.co_filename
         statement = file, _statement_start(file, frame.f_lineno)
         if statement != self.statement:
-            self.carried |= set() if self.wrote else self.reads
+            if self.reads and not self.wrote:
+                self.carried |= self.reads
+                self.carriers.append(self.statement[1])
             self.statement, self.reads, self.wrote = statement, set(), False
 
 
@@ -70,10 +78,14 @@ class _RecordingBoard:
         before = self._lines.pop(quantity, None)  # so that the order is that of the last writes
         reads = self._recorder.reads | self._recorder.carried
         itself = f"{self._name}.{quantity}"
+        through = list(self._recorder.carriers)
         if before is not None and itself in reads:  # an update: it depends on all that came in
             reads = reads | before.reads
+            through += [*before.through, before.number]
         file, number = self._recorder.statement
-        self._lines[quantity] = Line(file, number, frozenset(reads - {itself}))
+        self._lines[quantity] = Line(
+            file, number, frozenset(reads - {itself}), tuple(sorted({*through} - {number}))
+        )
 
 
 def record_lines(model: Model) -> tuple[dict[str, Line], dict[str, Line]]:

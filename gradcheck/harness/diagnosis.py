@@ -86,12 +86,14 @@ def _wrong_backward_lines(model: Model, values: Values, passes: Passes) -> list[
     quantities = {f"v.{name}": passes.v[name] for name in passes.v}
     quantities |= {f"t.{name}": passes.t[name] for name in passes.t}
     quantities |= {f"d.{name}": truth for name, truth in truths.items()}
-    findings = []
+    findings: list[Finding] = []
     for name, line in lines.items():
         if name not in truths or not wrong[name].any():
             continue
         if any(wrong[other].any() for other in _adjoints_read(name, lines) if other in truths):
             continue
+        if any(set(finding.line.through) & set(line.through) for finding in findings):
+            continue  # it may be the same fault
         held = explain(passes.d[name], truths[name], quantities, sorted(line.reads))
         count = int(np.count_nonzero(wrong[name]))
         findings.append(

@@ -210,7 +210,7 @@ def _diagnosis(findings: Sequence[Finding]) -> pd.DataFrame:
             _relative(finding.line.file),
             finding.line.number,
             finding.line.source,
-            finding.explanation,
+            _explanation(finding),
             finding.wrong,
             finding.samples,
             ",".join(f"{name}={x:.17g}" for name, x in (finding.counterexample or {}).items()),
@@ -218,6 +218,13 @@ def _diagnosis(findings: Sequence[Finding]) -> pd.DataFrame:
         for finding in findings
     ]
     return pd.DataFrame(rows, columns=DIAGNOSIS_COLUMNS)
+
+
+def _explanation(finding: Finding) -> str:
+    """Add the lines in which the fault may be instead, where a value came through a variable."""
+    through = ", ".join(map(str, finding.line.through))
+    came = f"what it writes came through line {through}, and the fault may be there"
+    return "; ".join(part for part in (finding.explanation, came if through else "") if part)
 
 
 def _relative(file: str) -> str:

@@ -80,9 +80,10 @@ def trace_point(model: Model, point: Mapping[str, float], request: Request) -> T
     ones = {weight_name(name): np.ones((1, *shape), dtype) for name, shape in shapes.items()}
     return Trace(
         forward=_table(
-            with_readings(model, shapes), {**values, **ones}, passes.t, weight_name, adapters
+            model, with_readings(model, shapes), {**values, **ones}, passes.t, weight_name, adapters
         ),
         backward=_table(
+            model,
             with_taps(model, inner),
             {**values, **zeros},
             passes.d,
@@ -94,6 +95,7 @@ def trace_point(model: Model, point: Mapping[str, float], request: Request) -> T
 
 
 def _table(
+    model: Model,
     derived: Model,
     values: Mapping[str, NDArray[Any]],
     balls: Blackboard,
@@ -102,8 +104,14 @@ def _table(
 ) -> pd.DataFrame:
     """Tabulate balls next to the gradients of the derived model by the parameters of that name."""
     dtype = next(iter(values.values())).dtype
+    own = {name: values[name] for name in model.leaves}
     gradients = {
-        name: _gradients(adapter, derived, values, dtype) for name, adapter in adapters.items()
+        # The model's own parameters through its definition, the rest through its forward pass.
+        name: {
+            **_gradients(adapter, derived, values, dtype),
+            **_gradients(adapter, model, own, dtype),
+        }
+        for name, adapter in adapters.items()
     }
     rows = []
     for name in balls:
@@ -115,7 +123,7 @@ def _table(
                 "quantity": label(name, element),
                 "reference": float(ball.mid[position]),
                 "bound": float(rad[position]),
-                "truth": _truth(derived, values, key, element),
+                "truth": _truth(model, own, key, element) or _truth(derived, values, key, element),
             }
             for adapter, found in gradients.items():
                 known = key in found

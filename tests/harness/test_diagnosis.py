@@ -123,3 +123,11 @@ def test_a_fault_inherited_through_a_variable_is_not_blamed(new):
     old = "d.f1 = t.h2 * d.h2\n    d.h1 = v.omega1 * d.f1"
     findings = diagnose(mutated(old, new), SAMPLES)
     assert [finding.quantity for finding in findings] == ["d.f1"]
+
+
+def test_a_fault_in_a_variable_is_said_to_be_there_once():
+    old = "d.f2 = -xp.sin(t.f2) * d.h3"
+    model = mutated(old, "slope = -xp.cos(t.f2) * d.h3\n    d.f2 = slope")
+    (finding,) = diagnose(model, SAMPLES)
+    assert finding.quantity == "d.f2"
+    assert finding.line.through == (finding.line.number - 1,)

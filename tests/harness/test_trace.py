@@ -1,5 +1,7 @@
 """One point in full: the notebook's numbers, from the reference and from every adapter."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,17 @@ def test_the_misprint_is_beyond_the_bound_at_beta1_and_nothing_else_is(name, dty
 def test_a_point_with_a_name_too_many_or_too_few_is_refused(point, reason):
     with pytest.raises(RequestError, match=reason):
         trace_point(chain.MODEL, point, Request(adapters=("complex-step",)))
+
+
+def test_a_wrong_forward_line_shows_beside_the_truth_of_the_definition():
+    def forward(xp, v, t):
+        chain.forward(xp, v, t)
+        t.f1 = v.beta1 - v.omega1 * t.h1
+        t.h2 = xp.exp(t.f1)
+
+    model = replace(chain.MODEL, forward=forward)
+    trace = trace_point(model, model.example, Request(adapters=("complex-step",)))
+    row = trace.backward.set_index("quantity").loc["beta1"]
+    assert row["truth"].startswith("-17.0604665262678167")
+    assert abs(row["reference"] - row["complex-step"]) > row["bound"]
+    assert not trace.agrees
