@@ -6,6 +6,7 @@ Imports stay inside the commands, so that `--help` answers at once.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: nothing disagrees; 1: something does, or an adapter failed; 2: the request was wrong, as one
     line on stderr says; 130: interrupted, earlier results whole.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ∂ still gets the rest
     try:
         options = _parser().parse_args(arguments)
         return int(options.command(options))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -355,3 +356,15 @@ def test_a_model_in_a_file_of_ones_own_is_swept(folder, capsys):
     assert names(folder / "results" / "mine") >= RESULTS
     assert main(["sweep", "mine.py", *QUICK]) == 2
     assert "several models (MINE, OTHER); name one as mine.py:NAME" in capsys.readouterr().err
+
+
+def test_a_terminal_that_knows_ascii_alone_gets_a_report(tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-m", "gradcheck", "sweep", "chain-misprint", "--samples", "20",
+         "--adapters", "complex-step", "--output", str(tmp_path)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert process.returncode == 1
+    assert process.stderr == ""
+    assert "First wrong line" in process.stdout
