@@ -183,9 +183,9 @@ def _rule(
 ) -> Ruling:
     """Name whoever is wrong by more than rounding.
 
-    Whoever is farther from the truth than its share of the bound: half, for the bound counts two
-    errors. But the reference is not, if in exact arithmetic its formula yields the truth; and
-    where the bound belongs to a formula that is wrong, an adapter has `honest` instead.
+    That is whoever is farther from the truth than its share of the bound: half, for the bound
+    counts two errors. The reference is innocent if its formula yields the truth in exact
+    arithmetic. Where that formula is wrong, so is its bound, and an adapter has `honest` instead.
     """
     share = case.bound / 2
     with precision(PRECISIONS[0]):
