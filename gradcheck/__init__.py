@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gradcheck import sampling, testing
     from gradcheck.adapters import Adapter
     from gradcheck.api import sweep
     from gradcheck.arithmetic.ball import Ball, Rounding
@@ -25,7 +26,9 @@ __all__ = [
     "RequestError",
     "Rounding",
     "load_model",
+    "sampling",
     "sweep",
+    "testing",
 ]
 
 _HOMES = {
@@ -42,6 +45,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("sampling", "testing"):
+        return importlib.import_module(f"gradcheck.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'gradcheck' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 from gradcheck.engine import load_model
 from gradcheck.engine.model import Model
+from gradcheck.errors import RequestError
+from gradcheck.harness.check import check_model
 from gradcheck.harness.diagnosis import Finding, diagnose
 from gradcheck.harness.referee import evidence, referee
 from gradcheck.harness.request import Request
-from gradcheck.harness.sweep import run_sweep
+from gradcheck.harness.sweep import draw, run_sweep
 from gradcheck.harness.tables import Report, tabulate
+from gradcheck.suggestions import nearest
 
 
 def sweep(
@@ -44,12 +48,18 @@ def sweep(
     >>> report.agrees
     False
     """
+    known = [field.name for field in fields(Request)]
+    for name in settings:
+        if name not in known:
+            raise RequestError(f"there is no setting {name!r}{nearest(name, known)}")
     request = Request(**settings)
     if isinstance(model, str):
         model = load_model(model)
+    check_model(model, draw(model, replace(request, kinks=False), request.dtypes[0], 0, 2))
     outcome = run_sweep(model, request, progress)
     rulings = referee(model, request, outcome)
     findings: tuple[Finding, ...] = ()
     if rulings.blamed or outcome.misstated:
-        findings = diagnose(model, evidence(model, request, rulings))
+        clues = evidence(model, request, rulings)
+        findings = diagnose(model, clues.values, clues.disputed, clues.samples)
     return tabulate(model, request, outcome, rulings, findings)

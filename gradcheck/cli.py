@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from gradcheck.errors import RequestError
-from gradcheck.harness.request import DISTRIBUTIONS, DTYPES, Request
+from gradcheck.harness.request import DTYPES, Request
+from gradcheck.options import OPTIONS, number, whole_number
 
 if TYPE_CHECKING:
     from gradcheck.engine.model import Model
@@ -58,34 +61,37 @@ def _parser() -> argparse.ArgumentParser:
 
     sweep = commands.add_parser("sweep", help="compare gradients on random samples")
     _add_model(sweep)
-    _add_number(sweep, "samples", int, "random parameter sets")
-    _add_number(sweep, "seed", int, "which ones")
-    _add_number(sweep, "scale", float, "standard deviation of inputs and parameters")
-    sweep.add_argument(
-        "--distribution",
-        default=Request.distribution,
-        metavar="NAME",
-        help=f"of inputs and parameters: {', '.join(DISTRIBUTIONS)} (%(default)s)",
-    )
+    _add(sweep, "samples")
+    _add_sampling(sweep)
     _add_comparison(sweep)
-    _add_number(sweep, "rows", int, "disagreements tabulated per adapter, dtype and gradient")
-    _add_number(sweep, "referee-limit", int, "disagreements brought before the referee")
-    _add_number(sweep, "audit", float, "share of the undisputed samples to bring there too")
-    _add_number(sweep, "workers", int, "blocks worked on at once; changes no result")
+    _add(sweep, "rows", "referee_limit", "audit", "workers")
     sweep.add_argument("--output", type=Path, metavar="FOLDER", help="(results/MODEL)")
     sweep.set_defaults(command=_sweep)
 
     trace = commands.add_parser("trace", help="every quantity and adjoint at one point")
     _add_model(trace)
-    trace.add_argument(
+    point = trace.add_mutually_exclusive_group()
+    point.add_argument(
         "--at",
-        type=_point,
+        type=_numbers(number, "name=number"),
         default={},
         metavar="x=2.3,…",
         help="values that differ from the model's example",
     )
+    point.add_argument(
+        "--sample",
+        type=whole_number,
+        metavar="N",
+        help="this sample of a sweep instead (0 if no example)",
+    )
+    _add_sampling(trace)
     _add_comparison(trace, dtypes=DTYPES[:1])
     trace.set_defaults(command=_trace)
+
+    new = commands.add_parser("new", help="write a starting file for a model of your own")
+    new.add_argument("file", type=Path, metavar="FILE.py")
+    new.add_argument("--force", action="store_true", help="overwrite the file if it exists")
+    new.set_defaults(command=_new)
 
     adapters = commands.add_parser("adapters", help="which there are, and how to install the rest")
     adapters.set_defaults(command=_adapters)
@@ -100,17 +106,31 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a built-in name, or path/to/file.py[:NAME] (%(default)s)",
     )
-
-
-def _add_number(
-    parser: argparse.ArgumentParser, name: str, kind: type[int] | type[float], meaning: str
-) -> None:
     parser.add_argument(
-        f"--{name}",
-        type=_number(kind),
-        default=getattr(Request, name.replace("-", "_")),
-        metavar="N" if kind is int else "X",
-        help=f"{meaning} (%(default)s)",
+        "--option",
+        action="append",
+        type=_numbers(whole_number, "name=whole number"),
+        default=[],
+        metavar="name=N,…",
+        help="sizes of a model that a function makes, such as network",
+    )
+
+
+def _add(parser: argparse.ArgumentParser, *settings: str) -> None:
+    for option in map(OPTIONS.__getitem__, settings):
+        parser.add_argument(
+            f"--{option.name}",
+            type=option.convert,
+            default=option.default,
+            metavar=option.metavar,
+            help=f"{option.meaning} (%(default)s)",
+        )
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    _add(parser, "seed", "scale", "distribution")
+    parser.add_argument(
+        "--kinks", action="store_true", help="move every sample onto a kink, if there is one"
     )
 
 
@@ -125,51 +145,44 @@ def _add_comparison(parser: argparse.ArgumentParser, dtypes: tuple[str, ...] = D
     parser.add_argument(
         "--adapters", type=_names, metavar="NAME,…", help="(all that are installed)"
     )
-    _add_number(parser, "ulps", float, "ulps that a library function may err")
-
-
-def _number(kind: type[int] | type[float]) -> Callable[[str], int | float]:
-    expected = "a whole number" if kind is int else "a number"
-
-    def convert(text: str) -> int | float:
-        try:
-            return kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
-
-    return convert
+    _add(parser, "ulps", "bars")
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _point(text: str) -> dict[str, float]:
-    point = {}
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        try:
-            point[name.strip()] = float(value)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"expected name=number, separated by commas, got {part!r}"
-            ) from None
-    return point
+def _numbers(
+    convert: Callable[[str], int | float], expected: str
+) -> Callable[[str], dict[str, int | float]]:
+    """Make a parser of `name=number,…`; a name may be that of an element, `W[0,1]`."""
+
+    def parse(text: str) -> dict[str, int | float]:
+        numbers = {}
+        for part in re.split(r",(?![^\[]*\])", text):
+            name, _, value = part.partition("=")
+            try:
+                numbers[name.strip()] = convert(value)
+            except argparse.ArgumentTypeError:
+                raise argparse.ArgumentTypeError(
+                    f"expected {expected}, separated by commas, got {part!r}"
+                ) from None
+        return numbers
+
+    return parse
 
 
 def _sweep(options: argparse.Namespace) -> int:
     from gradcheck.api import sweep
-    from gradcheck.engine import load_model
     from gradcheck.reports.files import check_folder, write_report
     from gradcheck.reports.terminal import print_report, progress_bar
 
-    request = _request(options)
-    model = load_model(options.model)
+    request, model = _request(options), _model(options)
     folder = options.output or Path("results") / model.name
     check_folder(folder)
     with progress_bar() as progress:
         report = sweep(model, progress=progress, **vars(request))
-    print_report(report, write_report(report, folder), options.model)
+    print_report(report, write_report(report, folder), _source(options))
     return AGREED if report.agrees else DISAGREED
 
 
@@ -178,16 +191,45 @@ def _request(options: argparse.Namespace) -> Request:
     return Request(**{name: given[name] for name in vars(Request()) if name in given})
 
 
-def _trace(options: argparse.Namespace) -> int:
+def _source(options: argparse.Namespace) -> str:
+    """Name the model as on this command line."""
+    sizes = ",".join(f"{name}={size}" for name, size in _sizes(options).items())
+    return f"{shlex.quote(options.model)}{sizes and f' --option {sizes}'}"
+
+
+def _sizes(options: argparse.Namespace) -> dict[str, int]:
+    return {name: size for given in options.option for name, size in given.items()}
+
+
+def _model(options: argparse.Namespace) -> Model:
     from gradcheck.engine import load_model
-    from gradcheck.harness.trace import trace_point
+
+    return load_model(options.model, _sizes(options))
+
+
+def _trace(options: argparse.Namespace) -> int:
+    from gradcheck.harness.trace import trace_point, trace_sample
     from gradcheck.reports.terminal import print_trace
 
-    request = _request(options)
-    model: Model = load_model(options.model)
-    trace = trace_point(model, {**model.example, **options.at}, request)
+    request, model = _request(options), _model(options)
+    sample = options.sample
+    if sample is None and not (options.at or model.example):
+        sample = 0
+    if sample is None:
+        trace = trace_point(model, {**model.example, **options.at}, request)
+    elif sample < 0:
+        raise RequestError(f"--sample: expected at least 0, got {sample}")
+    else:
+        trace = trace_sample(model, request, sample)
     print_trace(trace, model.name, request.dtypes[0])
     return AGREED if trace.agrees else DISAGREED
+
+
+def _new(options: argparse.Namespace) -> int:
+    from gradcheck.template import write_starting_file
+
+    print(write_starting_file(options.file, options.force))
+    return AGREED
 
 
 def _adapters(options: argparse.Namespace) -> int:

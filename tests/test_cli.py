@@ -190,6 +190,14 @@ WRONG = [
     ("trace --at x=abc", "--at: expected name=number, separated by commas, got 'x=abc'"),
     ("trace --at x", "--at: expected name=number, separated by commas, got 'x'"),
     ("trace --adapters tortch", "did you mean 'torch'?"),
+    ("trace --at x=1 --sample 3", "argument --sample: not allowed with argument --at"),
+    ("trace --sample -1", "--sample: expected at least 0, got -1"),
+    ("sweep network --option depth=x", "--option: expected name=whole number, separated by commas"),
+    ("sweep network --option dpth=2", "--option: network has no 'dpth'; did you mean 'depth'?"),
+    ("sweep network --option depth=0", "--option: expected depth to be at least 1, got 0"),
+    ("sweep chain --option depth=2", "--option: chain has no options; leave out depth"),
+    ("sweep --bars bal", "--bars: there is no 'bal'; did you mean 'ball'?"),
+    ("sweep chain --kinks", "--kinks: the passes of chain compare nothing"),
     ("adapters --bogus", "--bogus"),
     ("swep", "swep"),
     ("--bogus", "COMMAND"),
@@ -368,3 +376,9 @@ def test_a_terminal_that_knows_ascii_alone_gets_a_report(tmp_path):
     assert process.returncode == 1
     assert process.stderr == ""
     assert "First wrong line" in process.stdout
+
+
+def test_a_trace_of_the_network_prints_its_quantities(folder, capsys):
+    assert main(["trace", "network", "--adapters", "complex-step"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert next(line[-1] for line in lines if line and line[0] == "f.5[0]") == "1.9066"

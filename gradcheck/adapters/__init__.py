@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.engine.model import Model
+from gradcheck.engine.model import Given, Model
 from gradcheck.errors import RequestError
 from gradcheck.suggestions import nearest
 
@@ -35,9 +35,32 @@ def every_parameter(model: Model) -> Sequence[str]:
     return tuple(model.parameters)
 
 
+def by_forward_mode(framework: str) -> Callable[[Model], Sequence[str]]:
+    """Give all gradients, but not of an expression that may know reverse mode only.
+
+    A custom rule is written for one mode, which is reverse mode as a rule.
+    """
+    return lambda model: () if framework in model.expressions else every_parameter(model)
+
+
 def normal_range(dtype: np.dtype[Any]) -> tuple[float, float]:
     """Return between which magnitudes a plain evaluation keeps full precision."""
     return float(np.finfo(dtype).smallest_normal), float(np.finfo(dtype).max)
+
+
+def sample_loss(model: Model, xp: Any, framework: str = "") -> Callable[[Mapping[str, Any]], Any]:
+    """Return the loss of one sample as a function of its inputs and parameters, by flat names.
+
+    What the model gives as the expression of this framework takes the place of its definition.
+    """
+    expression = model.expressions.get(framework, model.loss)
+
+    def loss(values: Mapping[str, Any]) -> Any:
+        if not model.batched:
+            return expression(xp, Given(values))
+        return expression(xp, Given({name: a[None] for name, a in values.items()}))[0]
+
+    return loss
 
 
 @dataclass(frozen=True)

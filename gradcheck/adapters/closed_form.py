@@ -5,13 +5,16 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters import Adapter, Arrays, Gradients
-from gradcheck.engine.model import Blackboard, Model
+from gradcheck.adapters.steps import evaluate
+from gradcheck.engine.model import Model
 
 
 def _prepare(model: Model, dtype: np.dtype[Any]) -> Gradients:
     def gradients(values: Arrays) -> Arrays:
-        v = Blackboard(**values)
-        return {name: formula(np, v) for name, formula in model.closed_forms.items()}
+        return {
+            name: np.broadcast_to(evaluate(model, formula, values), values[name].shape)
+            for name, formula in model.closed_forms.items()
+        }
 
     return gradients
 

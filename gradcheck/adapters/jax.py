@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.adapters import Adapter, Arrays, Gradients
-from gradcheck.engine.model import Blackboard, Model
+from gradcheck.adapters import Adapter, Arrays, Gradients, by_forward_mode, sample_loss
+from gradcheck.engine.model import Model
 
 
 def _differentiate(
@@ -15,8 +15,10 @@ def _differentiate(
     """Make `transform(jax, loss)`, from parameters and inputs to gradients, work on arrays."""
     import jax
 
+    of_sample = sample_loss(model, jax.numpy, "jax")
+
     def loss(parameters: dict[str, Any], inputs: dict[str, Any]) -> Any:
-        return model.loss(jax.numpy, Blackboard(**inputs, **parameters))
+        return of_sample({**inputs, **parameters})
 
     per_sample = transform(jax, loss)
 
@@ -44,4 +46,6 @@ def _prepare_forward(model: Model, dtype: np.dtype[Any]) -> Gradients:
 
 reverse = Adapter(_prepare_reverse, "jax.jit of jax.grad under vmap", "jax")
 eager = Adapter(_prepare_eager, "jax.grad under vmap, operation by operation", "jax")
-forward = Adapter(_prepare_forward, "jax.jit of jax.jvp under vmap", "jax")
+forward = Adapter(
+    _prepare_forward, "jax.jit of jax.jvp under vmap", "jax", gradients=by_forward_mode("jax")
+)

@@ -13,13 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, Arrays, Gradients
-from gradcheck.engine.model import Blackboard, Model
+from gradcheck.arithmetic.plain import Plain
+from gradcheck.engine.model import Given, Model
 
 Quotient = Callable[[Callable[[Any], NDArray[Any]]], NDArray[Any]]
 """From the loss as a function of a step in one number, to a derivative."""
 
 NOTEBOOK_STEP = 1e-5
 """The forward difference's step in the notebook."""
+
+
+def evaluate(model: Model, function: Callable[[Any, Any], Any], values: Arrays) -> NDArray[Any]:
+    """Evaluate a model's definition or formula in NumPy, all samples at once.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape `(n,)`, or `(n, *shape)` of a formula.
+    """
+    if model.batched:
+        return np.asarray(function(np, Given(values)))
+    numbers = {name: Plain(array, 1) for name, array in values.items()}
+    result = function(np, Given(numbers))
+    return np.asarray(result.array if isinstance(result, Plain) else result)
 
 
 def _differentiate(model: Model, quotient: Quotient) -> Gradients:
@@ -36,8 +52,7 @@ def _differentiate(model: Model, quotient: Quotient) -> Gradients:
             def loss(step: Any, element: Any = element) -> NDArray[Any]:
                 moved = values[name].astype(np.result_type(values[name], step))
                 moved[element] += step
-                value: NDArray[Any] = model.loss(np, Blackboard(**{**values, name: moved}))
-                return value
+                return evaluate(model, model.loss, {**values, name: moved})
 
             result[element] = quotient(loss)
         return result

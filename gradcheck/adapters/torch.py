@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.adapters import Adapter, Arrays, Gradients
-from gradcheck.engine.model import Blackboard, Model
+from gradcheck.adapters import Adapter, Arrays, Gradients, by_forward_mode, sample_loss
+from gradcheck.engine.model import Model
 
 
 def _tensors(values: Arrays) -> dict[str, Any]:
@@ -19,12 +19,31 @@ def _arrays(tensors: Any) -> Arrays:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
+def _sample_loss(model: Model) -> Callable[[dict[str, Any]], Any]:
+    """Return the loss of one sample; its namespace is PyTorch by the names of the standard."""
+    import array_api_compat.torch
+
+    return sample_loss(model, array_api_compat.torch, "torch")
+
+
 def _total_loss(model: Model) -> Callable[[dict[str, Any]], Any]:
-    """Sum the losses of all samples: its gradient holds every sample's own."""
+    """Sum the losses of all samples: its gradient holds every sample's own.
+
+    An `autograd.Function` that has no rule for vmap is called for one sample after the other.
+    """
     import torch
 
+    loss = _sample_loss(model)
+
     def total(tensors: dict[str, Any]) -> Any:
-        return torch.vmap(lambda v: model.loss(torch, Blackboard(**v)))(tensors).sum()
+        try:
+            return torch.vmap(loss)(tensors).sum()
+        except RuntimeError:
+            if "torch" not in model.expressions:
+                raise
+        samples = len(next(iter(tensors.values())))
+        rows = ({name: tensor[i] for name, tensor in tensors.items()} for i in range(samples))
+        return torch.stack([loss(row) for row in rows]).sum()
 
     return total
 
@@ -55,8 +74,10 @@ def _prepare_compiled(model: Model, dtype: np.dtype[Any]) -> Gradients:
 def _prepare_forward(model: Model, dtype: np.dtype[Any]) -> Gradients:
     import torch
 
+    of_sample = _sample_loss(model)
+
     def loss(parameters: dict[str, Any], inputs: dict[str, Any]) -> Any:
-        return model.loss(torch, Blackboard(**inputs, **parameters))
+        return of_sample({**inputs, **parameters})
 
     # jacfwd is torch.func.jvp under vmap, over the unit tangents.
     per_sample = torch.func.vmap(torch.func.jacfwd(loss))
@@ -70,7 +91,9 @@ def _prepare_forward(model: Model, dtype: np.dtype[Any]) -> Gradients:
 
 
 reverse = Adapter(_prepare_reverse, "torch.autograd.grad, all samples in one call", "torch")
-forward = Adapter(_prepare_forward, "torch.func.jvp under vmap", "torch")
+forward = Adapter(
+    _prepare_forward, "torch.func.jvp under vmap", "torch", gradients=by_forward_mode("torch")
+)
 compiled = Adapter(
     _prepare_compiled, "torch.autograd.grad through torch.compile", "torch", by_default=False
 )

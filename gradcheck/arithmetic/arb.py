@@ -22,10 +22,11 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.arithmetic.ball import Rounding
-from gradcheck.engine.model import Blackboard, Model, run_passes
+from gradcheck.arithmetic.real import Real, Reals, UndecidedError, series_of
+from gradcheck.arithmetic.rounding import Rounding
+from gradcheck.engine.model import Given, Model, run_passes
 
-Reals = NDArray[np.object_]
+Enclosures = NDArray[np.object_]
 """An array of `flint.arb`."""
 
 
@@ -53,7 +54,7 @@ def precision(bits: int) -> Iterator[None]:
             flint.ctx.prec, flint.ctx.cap = before
 
 
-def reals(values: Any) -> Reals:
+def reals(values: Any) -> Enclosures:
     """Convert floats to exact reals, of the same shape."""
     values = np.asarray(values, dtype=np.float64)
     result = np.empty(values.shape, dtype=object)
@@ -61,7 +62,38 @@ def reals(values: Any) -> Reals:
     return result
 
 
-def enclose_gradients(model: Model, values: Mapping[str, Any], bits: int = 256) -> dict[str, Reals]:
+def _leaves(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert floats to arrays of `Real`; integers stay integers."""
+    return {
+        name: array if array.dtype.kind in "iub" else Reals.from_value(array).array
+        for name, array in ((name, np.asarray(array)) for name, array in values.items())
+    }
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, Reals]:
+    return {name: Reals(np.asarray(array)) for name, array in row.items()}
+
+
+_EACH_BALL = np.frompyfunc(
+    lambda real: real.constant if isinstance(real, Real) else flint.arb(series_of(real)), 1, 1
+)
+
+
+def rows(model: Model, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Split values into samples, as the model's functions take them, one at a time.
+
+    The sample axis has length one if the model is batched, and is left out if it is not.
+    """
+    for row in range(len(next(iter(values.values())))):
+        yield {
+            name: array[row : row + 1] if model.batched else array[row]
+            for name, array in values.items()
+        }
+
+
+def enclose_gradients(
+    model: Model, values: Mapping[str, Any], bits: int = 256
+) -> dict[str, Enclosures]:
     """Run the hand-written passes in `bits`-bit ball arithmetic.
 
     The result encloses what the passes say, rounding apart; it cannot tell whether they are right.
@@ -76,15 +108,20 @@ def enclose_gradients(model: Model, values: Mapping[str, Any], bits: int = 256) 
     dict
         Gradients by parameter, each of shape `(n, *shape)`.
     """
+    found: dict[str, list[Any]] = {name: [] for name in model.parameters}
     with precision(bits):
-        exact = {name: reals(array) for name, array in values.items()}
-        _, _, d = run_passes(model, np, exact)
-    return {name: d[name] for name in model.parameters}
+        for sample in rows(model, _leaves(values)):
+            _, _, d = run_passes(model, np, _numbers(sample))
+            for name, shape in model.parameters.items():
+                held = d[name].array if isinstance(d[name], Reals) else d[name]
+                balls = np.asarray(_EACH_BALL(held), dtype=object)
+                found[name].append(np.broadcast_to(balls, (1, *shape))[0, ...])
+    return {name: np.stack(arrays) for name, arrays in found.items()}
 
 
 def enclose_derivative(
     model: Model, values: Mapping[str, Any], name: str, element: tuple[int, ...], bits: int
-) -> Reals:
+) -> Enclosures:
     """Differentiate the model's definition with respect to one number, rigorously.
 
     Parameters
@@ -97,7 +134,7 @@ def enclose_derivative(
     Returns
     -------
     numpy.ndarray
-        Enclosures of the derivative, shape `(n,)`.
+        Enclosures of the derivative, shape `(n,)`; on a kink, of both one-sided derivatives.
 
     Raises
     ------
@@ -105,27 +142,38 @@ def enclose_derivative(
         If the definition cannot be followed in power series.
     """
     with precision(bits):
-        leaves = {leaf: reals(array) for leaf, array in values.items()}
+        leaves = _leaves(values)
         moving = leaves[name]
         for sample in range(len(moving)):
             index = (sample, *element)
-            moving[index] = flint.arb_series([moving[index], 1])
+            moving[index] = Real(flint.arb_series([moving[index].series, 1]))
+        derivatives = np.empty(len(moving), dtype=object)
+        for sample, row in enumerate(rows(model, leaves)):
+            derivatives[sample] = _slope(model, row)
+    return derivatives
+
+
+def _slope(model: Model, row: Mapping[str, Any]) -> flint.arb:
+    """Return the coefficient of ε in the loss; on a kink, a ball around those of both sides."""
+    slopes = []
+    for side in (-1, 1):
+        Real.side, Real.ties = side, 0
         try:
-            losses = model.loss(np, Blackboard(**leaves))
-        except (ValueError, ZeroDivisionError):  # the constant term is zero where it must not be
-            undefined = np.empty(len(moving), dtype=object)
-            undefined.fill(flint.arb("nan"))
-            return undefined
+            loss = model.loss(np, Given(_numbers(row)))
+        except (ValueError, ZeroDivisionError, UndecidedError):
+            return flint.arb("nan")  # the enclosures are too wide, or something is undefined here
         except (TypeError, AttributeError) as error:
-            found = re.search(r"no callable (\w+) method|attribute '(\w+)'", str(error))
+            found = re.search(r"no rule for numpy\.(\w+)|attribute '(\w+)'", str(error))
             operation = next(filter(None, found.groups())) if found else str(error)
             raise UnsupportedOperationError(operation) from error
-        if np.shape(losses) != (len(moving),):
-            raise UnsupportedOperationError(f"a loss of shape {np.shape(losses)}")
-        derivatives = np.empty(len(moving), dtype=object)
-        for sample, loss in enumerate(losses):
-            derivatives[sample] = loss[1] if isinstance(loss, flint.arb_series) else flint.arb(0)
-    return derivatives
+        numbers = loss.array if isinstance(loss, Reals) else np.asarray(loss)
+        if numbers.size != 1:
+            raise UnsupportedOperationError(f"a loss of shape {numbers.shape}")
+        number = numbers.item()
+        slopes.append(number.slope if isinstance(number, Real) else flint.arb(0))
+        if not Real.ties:
+            break
+    return slopes[0] if len(slopes) == 1 else slopes[0].union(slopes[1])
 
 
 def working_bits(rounding: Rounding) -> int:
@@ -149,7 +197,7 @@ def distance_above(value: float, truth: flint.arb) -> float:
         return float(np.nextafter(float(abs(flint.arb(value) - truth).upper()), np.inf))
 
 
-def distance(values: Any, truth: Reals) -> NDArray[np.float64]:
+def distance(values: Any, truth: Enclosures) -> NDArray[np.float64]:
     """Upper bounds, in float64, on abs(values − truth)."""
     with precision(256):
         return np.array(

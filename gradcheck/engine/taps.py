@@ -22,8 +22,8 @@ class _TappedTrace(Blackboard):
         super().__init__()
         vars(self)["_taps"] = taps
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value + self._taps[name] if name in self._taps else value)
+    def _write(self, name: str, value: Any) -> None:
+        super()._write(name, value + self._taps[name] if name in self._taps else value)
 
 
 def tap_name(quantity: str) -> str:
@@ -45,7 +45,7 @@ def with_taps(model: Model, quantities: Shapes) -> Model:
         return t.loss
 
     taps = {tap_name(name): shape for name, shape in quantities.items()}
-    return replace(model, loss=loss, parameters={**model.parameters, **taps})
+    return replace(model, loss=loss, parameters={**model.parameters, **taps}, expressions={})
 
 
 def with_readings(model: Model, quantities: Shapes) -> Model:
@@ -54,11 +54,14 @@ def with_readings(model: Model, quantities: Shapes) -> Model:
     def loss(xp: Any, v: Any) -> Any:
         t = Blackboard()
         model.forward(xp, v, t)
-        products = ((v[weight_name(name)] * t[name], shape) for name, shape in quantities.items())
-        return sum(
-            product.sum(tuple(range(-len(shape), 0))) if shape else product
-            for product, shape in products
-        )
+        total: Any = 0
+        for name, shape in quantities.items():
+            product = v[weight_name(name)] * t[name]
+            axes = tuple(range(-len(shape), 0))
+            total = total + (xp.sum(product, axis=axes) if shape else product)
+        return total
 
     weights = {weight_name(name): shape for name, shape in quantities.items()}
-    return replace(model, loss=loss, inputs=model.leaves, parameters=weights, closed_forms={})
+    return replace(
+        model, loss=loss, inputs=model.leaves, parameters=weights, closed_forms={}, expressions={}
+    )

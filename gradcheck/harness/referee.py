@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from math import prod
 from typing import Any
 
 import flint
@@ -21,12 +22,12 @@ from gradcheck.arithmetic.arb import (
     reals,
     working_bits,
 )
-from gradcheck.arithmetic.ball import Rounding
+from gradcheck.arithmetic.rounding import Rounding
 from gradcheck.engine.model import Model
 from gradcheck.harness.reference import Passes
 from gradcheck.harness.request import Request
-from gradcheck.harness.sampling import draw_samples, draw_words
-from gradcheck.harness.sweep import Key, Outcome
+from gradcheck.harness.sampling import draw_words
+from gradcheck.harness.sweep import Key, Outcome, draw
 from gradcheck.harness.tally import Case
 from gradcheck.harness.verdict import Verdict
 
@@ -39,6 +40,8 @@ PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
 NARROW = 2.0**-20
 """An enclosure's width as a fraction of the bar that it is held against."""
 AUDITED_AT_LEAST = 20
+AUDIT_WORK, FEWEST_AUDITED = 100_000, 8
+"""Derivatives times numbers in a sample that are spent on an audit; gradients at least."""
 EVIDENCE = 32
 """How many samples of either kind a diagnosis is based on."""
 AUDIT_STREAM = 2**32
@@ -171,10 +174,13 @@ def narrow_derivative(
     model: Model, values: Mapping[str, Any], name: str, element: tuple[int, ...], width: float
 ) -> Any:
     """Enclose the derivative, shape `(n,)`, until it is far narrower than `width`."""
+    before = np.inf
     for bits in PRECISIONS:
         truth = enclose_derivative(model, values, name, element, bits)
-        if all(float(derivative.rad()) <= NARROW * width for derivative in truth):
+        widest = max(float(derivative.rad()) for derivative in truth)
+        if widest <= NARROW * width or widest > before / 2:  # on a kink it cannot be narrow
             break
+        before = widest
     return truth
 
 
@@ -188,6 +194,11 @@ def _rule(
     arithmetic. Where that formula is wrong, so is its bound, and an adapter has `honest` instead.
     """
     share = case.bound / 2
+    if case.low <= case.high:  # on a kink; the adapter is outside, or there would be no case
+        with precision(PRECISIONS[0]):
+            honest_values = flint.arb(case.low).union(flint.arb(case.high))
+            meets = honest_values.overlaps(truth)
+            return Ruling(_one_sided(truth), adapter if meets else BOTH)
     with precision(PRECISIONS[0]):
         reference_wrong = is_outside(case.reference, truth, share)
         if formula is not None and formula.overlaps(truth):
@@ -202,6 +213,13 @@ def _rule(
         (False, False): NEITHER,
     }
     return Ruling(digits, culprits[reference_wrong, adapter_wrong])
+
+
+def _one_sided(truth: flint.arb) -> str:
+    """Write an enclosure of both one-sided derivatives."""
+    if decimal(truth.lower()) == decimal(truth.upper()):
+        return decimal(truth)
+    return f"{decimal(truth.lower())} to {decimal(truth.upper())}"
 
 
 def is_outside(value: float, truth: flint.arb, bar: float) -> bool:
@@ -224,12 +242,13 @@ def _audit(model: Model, request: Request, outcome: Outcome) -> Audit:
     formula = _formula(model, values)
     proved = 0
     refuted: defaultdict[str, list[Case]] = defaultdict(list)
+    chosen = _audited_elements(model, request, len(samples), disputed)
     for gradient, shape in model.parameters.items():
-        if gradient in disputed:
-            continue
         reference = passes.gradient(gradient, normal_range(dtype), len(samples))
-        for row, *element in np.ndindex(len(samples), *shape):
-            position = (row, *element)
+        for position in chosen[gradient]:
+            if reference.kink is not None and reference.kink[position]:
+                continue  # whatever lies between the one-sided derivatives is right
+            row, *element = position
             value, bound = float(reference.value[position]), float(reference.bound[position])
             sample = {name: array[row : row + 1] for name, array in values.items()}
             truth = narrow_derivative(model, sample, gradient, tuple(element), bound)[0]
@@ -253,6 +272,28 @@ def _audit(model: Model, request: Request, outcome: Outcome) -> Audit:
     return Audit(len(samples), proved, {name: tuple(cases) for name, cases in refuted.items()})
 
 
+def _audited_elements(
+    model: Model, request: Request, samples: int, disputed: set[str]
+) -> dict[str, list[tuple[int, ...]]]:
+    """Choose elements of undisputed gradients: all, or as many at random as can be afforded."""
+    places = [
+        (gradient, place)
+        for gradient, shape in model.parameters.items()
+        if gradient not in disputed
+        for place in range(samples * prod(shape))
+    ]
+    numbers = sum(prod(shape) for shape in model.leaves.values())
+    affordable = max(FEWEST_AUDITED, AUDIT_WORK // numbers)
+    if len(places) > affordable:
+        words = draw_words(request.seed, AUDIT_STREAM + 1, 0, affordable)
+        places = [places[i] for i in sorted({int(word) % len(places) for word in words})]
+    found: dict[str, list[tuple[int, ...]]] = {gradient: [] for gradient in model.parameters}
+    for gradient, place in places:
+        shape = (samples, *model.parameters[gradient])
+        found[gradient].append(tuple(map(int, np.unravel_index(place, shape))))
+    return found
+
+
 def _differs(formula: flint.arb, truth: flint.arb, honest: flint.arb) -> bool:
     """Tell whether a formula is wrong by more than honest rounding, that of its constants too."""
     if not (truth.is_finite() and honest.is_finite()):
@@ -260,26 +301,46 @@ def _differs(formula: flint.arb, truth: flint.arb, honest: flint.arb) -> bool:
     return not formula.is_finite() or bool(abs(formula - truth) > honest)
 
 
-def evidence(model: Model, request: Request, rulings: Rulings) -> dict[str, Any]:
-    """Draw samples for a diagnosis: the first ones, and some on which the reference is wrong."""
+@dataclass(frozen=True)
+class Evidence:
+    """What a diagnosis is based on.
+
+    Parameters
+    ----------
+    samples, values
+        The first samples and some on which the reference is wrong, in turn.
+    disputed
+        Elements on which it is wrong, by gradient.
+    """
+
+    samples: Sequence[int]
+    values: dict[str, Any]
+    disputed: Mapping[str, Sequence[int]]
+
+
+def evidence(model: Model, request: Request, rulings: Rulings) -> Evidence:
+    """Draw samples for a diagnosis."""
     dtype = request.dtypes[0]
     guilty = [
-        case.sample
-        for ((_, at, _), case), ruling in rulings.by_case.items()
+        (gradient, case)
+        for ((_, at, gradient), case), ruling in rulings.by_case.items()
         if at == dtype and ruling.culprit in (REFERENCE, BOTH)
-    ] + [case.sample for cases in rulings.audit.refuted.values() for case in cases]
+    ]
+    guilty += [(name, case) for name, cases in rulings.audit.refuted.items() for case in cases]
+    bad = list(dict.fromkeys(case.sample for _, case in guilty))[:EVIDENCE]
     first = range(min(EVIDENCE, request.samples))
-    chosen = sorted({*first, *list(dict.fromkeys(guilty))[:EVIDENCE]})
-    return _draw(model, request, np.dtype(dtype), chosen)
+    in_turn = [i for pair in zip_longest(first, bad) for i in pair if i is not None]
+    chosen = list(dict.fromkeys(in_turn))
+    disputed: dict[str, list[int]] = {name: [] for name in rulings.blamed}
+    for name, case in guilty:
+        disputed[name].append(case.element)
+    return Evidence(chosen, _draw(model, request, np.dtype(dtype), chosen), disputed)
 
 
 def _draw(
     model: Model, request: Request, dtype: np.dtype[Any], samples: list[int]
 ) -> dict[str, Any]:
-    drawn = [
-        draw_samples(model.leaves, request.seed, i, 1, request.distribution, request.scale, dtype)
-        for i in samples
-    ]
+    drawn = [draw(model, request, dtype, i, 1) for i in samples]
     return {name: np.concatenate([one[name] for one in drawn]) for name in model.leaves}
 
 

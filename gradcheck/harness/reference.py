@@ -1,20 +1,31 @@
-"""The hand-written passes on balls: reference values, and how far an honest evaluation may be."""
+"""Reference values of gradients, and how far an honest evaluation may be from them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.arithmetic.ball import Ball, Rounding, as_ball
-from gradcheck.engine.model import Model, run_passes
-from gradcheck.errors import RequestError
+from gradcheck.adapters import normal_range
+from gradcheck.arithmetic.ball import EXACT, Ball, as_ball
+from gradcheck.arithmetic.batched import Choices
+from gradcheck.arithmetic.rounding import Rounding
+from gradcheck.arithmetic.stochastic import RUNS, Noise, Stochastic
+from gradcheck.engine.model import Given, Model
+from gradcheck.harness.evaluation import Bars, Evaluation, Values
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+STOCHASTIC_NUMBERS = 2**21
+"""Leaves times runs that are evaluated at once."""
+NOISE_STREAM = 2**33
+"""Of the seed's random words, from here on; samples use the streams below."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +42,26 @@ class Reference:
         Where another order of the same multiplications may overflow, broadcasts to `value`.
     rounding
         The format under judgement.
+    kink
+        Where a kink may be met, so that every value within `reach` of `center` is honest; `None`
+        if nowhere.
+    stochastic
+        Where the bound is a statistical one; `None` if nowhere.
     """
 
     value: Floats
     bound: Floats
-    overflow_risk: NDArray[np.bool_]
+    overflow_risk: Mask
     rounding: Rounding
+    kink: Mask | None = None
+    center: Floats | None = None
+    reach: Floats | None = None
+    stochastic: Mask | None = None
 
     @cached_property
-    def informative(self) -> NDArray[np.bool_]:
+    def informative(self) -> Mask:
         """Where the bound leaves at least one certain bit."""
-        return (self.bound <= np.abs(self.value) / 2) & (self.bound < np.inf)
+        return is_informative(self.value, self.bound)
 
     @cached_property
     def ulp(self) -> Floats:
@@ -53,102 +73,107 @@ class Reference:
         return ulp
 
 
-def _all_balls(board: Any, rounding: Rounding) -> Any:
-    """Make balls of the constants that a pass wrote."""
-    for name in board:
-        setattr(board, name, as_ball(board[name], rounding))
-    return board
+def is_informative(value: Floats, bound: Floats) -> Mask:
+    """Tell where a bound leaves at least one certain bit."""
+    return np.asarray((bound <= np.abs(value) / 2) & (bound < np.inf) & np.isfinite(value))
 
 
-class Passes:
-    """Both hand-written passes on balls, over a block of samples.
+class Passes(Evaluation):
+    """Both passes on balls; where these tell too little, in stochastic arithmetic as well.
 
     Parameters
     ----------
     values
-        Inputs and parameters, float64 of shape `(n, *shape)`.
+        Inputs and parameters, of shape `(n, *shape)`.
     rounding
         The format under judgement.
-
-    Attributes
-    ----------
-    v, t, d
-        The values, the trace and the adjoints, as blackboards of balls.
-    largest
-        Per sample, a bound on the magnitude of all of these, shape `(n,)`.
-
-    Raises
-    ------
-    RequestError
-        If a pass raises, or leaves a parameter's gradient out.
+    bars
+        `ball`, `stochastic`, or `auto` for a ball wherever it is informative.
+    seed, start
+        Of the samples; they choose the random signs of stochastic arithmetic.
+    wanted
+        How many samples are needed.
     """
 
-    def __init__(self, model: Model, values: Mapping[str, Floats], rounding: Rounding) -> None:
-        self.model, self.rounding = model, rounding
-        self.samples = len(next(iter(values.values())))
-        balls = {name: Ball.from_value(array, rounding) for name, array in values.items()}
-        try:
-            self.v, self.t, self.d = (
-                _all_balls(board, rounding) for board in run_passes(model, np, balls)
-            )
-        except Exception as error:
-            raise RequestError(
-                f"MODEL: the passes of {model.name} fail on balls: {type(error).__name__}: {error}"
-            ) from error
-        if "loss" not in self.t:
-            raise RequestError(f"MODEL: the forward pass of {model.name} leaves out t.loss")
-        for name, shape in model.parameters.items():
-            if name not in self.d:
-                raise RequestError(f"MODEL: the backward pass of {model.name} leaves out d.{name}")
-            found, expected = self.d[name].mid.shape, (self.samples, *shape)
-            if found not in (expected, ()):
-                raise RequestError(
-                    f"MODEL: the backward pass of {model.name} gives d.{name} the shape {found} "
-                    f"where {expected}, samples first, was expected"
-                )
-        self.largest = self._largest()
+    def __init__(
+        self,
+        model: Model,
+        values: Values,
+        rounding: Rounding,
+        *,
+        bars: str = "ball",
+        seed: int = 0,
+        start: int = 0,
+        wanted: int | None = None,
+    ) -> None:
+        make = partial(_ball, rounding)
+        super().__init__(model, values, rounding, make, wanted=wanted)
+        self._values, self._kind, self._key = values, bars, (seed, start)
+        self.wanted = self.samples if wanted is None else wanted
 
-    def _largest(self) -> Floats:
-        quantities = [*vars(self.v).values(), *vars(self.t).values(), *vars(self.d).values()]
-        largest = np.zeros(self.samples)
-        for ball in {id(ball): ball for ball in quantities}.values():
-            with np.errstate(over="ignore"):
-                magnitude = ball.magnitude
-            if magnitude.ndim > 1:
-                magnitude = magnitude.reshape(len(magnitude), -1).max(axis=1)
-            np.maximum(largest, magnitude, out=largest)
-        largest[np.isnan(largest)] = np.inf
-        return largest
+    @cached_property
+    def _scattered(self) -> list[tuple[NDArray[np.int64], Evaluation]]:
+        """Stochastic evaluations of the samples that need one, and which these are."""
+        needed = np.zeros(self.samples, bool)
+        for name in self.model.parameters:
+            bars = self.bars(name, normal_range(self.rounding.dtype))
+            wanting = ~is_informative(bars.value, bars.bound) | bars.kink
+            wanting |= self._kind == "stochastic"
+            needed |= wanting.reshape(self.samples, -1).any(axis=1)
+        numbers = sum(prod(shape) for shape in self.model.leaves.values()) * (RUNS + 1)
+        at_once = 1 if self.one_by_one else max(1, STOCHASTIC_NUMBERS // numbers)
+        return list(self._evaluated(np.flatnonzero(needed), at_once))
+
+    def _evaluated(
+        self, rows: NDArray[np.int64], at_once: int
+    ) -> Iterator[tuple[NDArray[np.int64], Evaluation]]:
+        seed, start = self._key
+        for first in range(0, len(rows), at_once):
+            some = rows[first : first + at_once]
+            if some[0] >= self.wanted:
+                return
+            noise = Noise(seed, NOISE_STREAM + start + int(some[0]))
+            values = {name: array[some] for name, array in self._values.items()}
+            make = partial(_stochastic, self.rounding, noise)
+            yield some, Evaluation(self.model, values, self.rounding, make)
 
     def gradient(self, name: str, normal_range: tuple[float, float], count: int) -> Reference:
-        """Return the reference of a parameter's gradient for the first `count` samples.
-
-        The ball encloses every evaluation of the products in the order in which the hand-written
-        pass takes them. Another order may pass through the underflow or the overflow range where
-        this one does not. A partial product that is flushed is off by less than the smallest normal
-        number, and what it is multiplied with later is no larger than the sample's largest
-        quantity: that much is added to the radius. And where a product of two quantities may pass
-        the largest number, a value that is not finite is excused.
-
-        Parameters
-        ----------
-        normal_range
-            Between which magnitudes the evaluation under judgement keeps full precision.
-        """
-        smallest_held, largest_held = normal_range
-        shape = (self.samples, *self.model.parameters[name])
-        largest = self.largest[:count].reshape((-1,) + (1,) * (len(shape) - 1))
-        value = np.ascontiguousarray(np.broadcast_to(self.d[name].mid, shape)[:count])
-        rad = np.broadcast_to(self.d[name].rad, shape)[:count]
-        with np.errstate(over="ignore"):
-            bound = rad + smallest_held * np.maximum(largest, 1)
-        if not rad.all():
-            bound[rad == 0] = 0  # an exact zero, in whichever order
-        beyond = ~(largest <= largest_held)
-        if beyond.any():
-            bound[np.broadcast_to(beyond, value.shape)] = np.inf
+        """Return the reference of a parameter's gradient for the first `count` samples."""
+        bars = self.bars(name, normal_range)
+        stochastic: Mask | None = None
+        if self._kind != "ball" and (
+            self._kind == "stochastic"
+            or bars.kink.any()
+            or not is_informative(bars.value, bars.bound).all()
+        ):
+            stochastic = np.zeros(bars.value.shape, bool)
+            bars = Bars(*(np.array(part) for part in vars(bars).values()))
+            for rows, evaluation in self._scattered:
+                other = evaluation.bars(name, normal_range)
+                better = self._is_better(bars, rows, other)
+                for mine, new in zip(vars(bars).values(), vars(other).values(), strict=True):
+                    mine[rows] = np.where(better, new, mine[rows])
+                stochastic[rows] = better
+        largest = self.largest.reshape((-1,) + (1,) * (bars.value.ndim - 1))
         overflow_risk = ~(largest <= np.sqrt(self.rounding.largest))
-        return Reference(value, bound, overflow_risk, self.rounding)
+        has_kink = bars.kink[:count].any()
+        return Reference(
+            bars.value[:count],
+            bars.bound[:count],
+            overflow_risk[:count],
+            self.rounding,
+            bars.kink[:count] if has_kink else None,
+            bars.center[:count] if has_kink else None,
+            bars.reach[:count] if has_kink else None,
+            stochastic[:count] if stochastic is not None and stochastic.any() else None,
+        )
+
+    def _is_better(self, ball: Bars, rows: NDArray[np.int64], other: Bars) -> Mask:
+        """Tell where the stochastic bar shall judge: where it tells more than the ball."""
+        told = is_informative(ball.value, ball.bound)[rows] & ~ball.kink[rows]
+        tells = is_informative(other.value, other.bound) & ~other.kink
+        narrower = ball.kink[rows] & other.kink & (other.reach < ball.reach[rows])
+        return np.asarray((self._kind == "stochastic") | (~told & (tells | narrower)))
 
     def misstatement(self, count: int) -> str:
         """Say where in the first `count` samples definition and forward pass cannot both be right.
@@ -161,7 +186,9 @@ class Passes:
             If balls cannot follow the definition.
         """
         stepwise = self.t["loss"]
-        definition = as_ball(self.model.loss(np, self.v), self.rounding)
+        definition = as_ball(
+            self.model.loss(np, Given({name: self.v[name] for name in self.v})), self.rounding
+        )
         with np.errstate(all="ignore"):
             apart = np.abs(definition.mid - stepwise.mid) > definition.rad + stepwise.rad
             apart = np.broadcast_to(apart, (self.samples,))[:count]
@@ -176,3 +203,25 @@ class Passes:
             f"the definition and the forward pass of {self.model.name} differ: at sample {sample} "
             f"the loss is {one!r} by the one, {other!r} by the other"
         )
+
+
+def stochastic_passes(model: Model, values: Values, rounding: Rounding) -> Evaluation:
+    """Run both passes in stochastic arithmetic."""
+    return Evaluation(
+        model,
+        values,
+        rounding,
+        partial(_stochastic, rounding, Noise(0, NOISE_STREAM)),
+    )
+
+
+def _ball(rounding: Rounding, array: Any, hidden: int, choices: Choices) -> Ball:
+    if array.dtype.kind == "i":
+        return Ball(array, EXACT, rounding, hidden, choices)
+    return Ball.from_value(array, rounding, hidden, choices)
+
+
+def _stochastic(
+    rounding: Rounding, noise: Noise, array: Any, hidden: int, choices: Choices
+) -> Stochastic:
+    return Stochastic.from_value(array, rounding, noise, hidden, choices)

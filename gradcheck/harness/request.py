@@ -10,6 +10,7 @@ from gradcheck.errors import RequestError
 from gradcheck.suggestions import nearest
 
 DTYPES = ("float64", "float32")
+BARS = ("auto", "ball", "stochastic")
 DISTRIBUTIONS = ("normal", "uniform", "log-uniform")
 LARGEST_SCALE = {"float64": 1e300, "float32": 1e30}
 """Above it, samples themselves might be infinite."""
@@ -44,6 +45,11 @@ class Request:
     audit
         Which share of the samples that nobody disputes to bring before it, 0 to 1; at least 20
         samples unless it is 0.
+    bars
+        Which kind of bar judges, of `BARS`: `ball` is proved, `stochastic` holds but for a stated
+        probability, `auto` takes the ball wherever it is informative.
+    kinks
+        Whether every sample is moved onto a kink, if there is one.
     workers
         How many blocks to work on at once; the results do not depend on it.
 
@@ -63,6 +69,8 @@ class Request:
     rows: int = 100
     referee_limit: int = 200
     audit: float = 0.001
+    bars: str = "auto"
+    kinks: bool = False
     workers: int = os.cpu_count() or 1
 
     def __post_init__(self) -> None:
@@ -101,6 +109,8 @@ class Request:
             raise RequestError(
                 f"--ulps: expected 0.5 (correct rounding) to 2**20, got {self.ulps:g}"
             )
+        if self.bars not in BARS:
+            raise RequestError(f"--bars: there is no {self.bars!r}{nearest(self.bars, BARS)}")
         if self.distribution not in DISTRIBUTIONS:
             raise RequestError(
                 f"--distribution: there is no {self.distribution!r}"

@@ -18,11 +18,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.engine.model import Model
+
 Bits = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 
 WORDS_PER_COUNT = 4
 """Philox yields four 64-bit words for each value of its counter."""
+
+
+def draw_model(
+    model: Model,
+    seed: int,
+    start: int,
+    count: int,
+    distribution: str = "normal",
+    scale: float = 1.0,
+    dtype: Any = np.float64,
+) -> dict[str, Floats]:
+    """Draw samples of a model's inputs and parameters, each from the domain declared for it.
+
+    See `draw_samples`. Integers are int64, whatever the dtype.
+    """
+    drawn = draw_samples(model.leaves, seed, start, count, distribution, scale, dtype)
+    for stream, (name, shape) in enumerate(model.leaves.items()):
+        domain = model.domain(name)
+        if domain is None:
+            continue
+        numbers = drawn[name]
+        if domain.base:
+            words = draw_words(seed, stream, start * prod(shape), count * prod(shape))
+            numbers = DISTRIBUTIONS[domain.base](words).reshape(count, *shape)
+        numbers = domain.transform(numbers)
+        drawn[name] = numbers.astype(np.int64) if domain.is_discrete else _round(numbers, dtype)
+    return drawn
 
 
 def draw_samples(

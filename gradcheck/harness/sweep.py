@@ -10,26 +10,47 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, Gradients, choose_adapters
-from gradcheck.arithmetic.ball import Rounding
+from gradcheck.arithmetic.rounding import Rounding
 from gradcheck.engine.model import Model
+from gradcheck.harness.evaluation import Values
+from gradcheck.harness.kinks import place_on_kinks
 from gradcheck.harness.reference import Passes, Reference
 from gradcheck.harness.request import Request
-from gradcheck.harness.sampling import draw_samples
+from gradcheck.harness.sampling import draw_model
 from gradcheck.harness.tally import Tally, tally_comparison, tally_error
 from gradcheck.harness.verdict import compare
 
 BLOCK = 65_536
-"""Samples evaluated at once: enough to amortise a call, few enough for a core's cache.
+"""Samples evaluated at once: enough to amortise a call, few enough for a core's cache."""
+BLOCK_NUMBERS = 10 * BLOCK
+"""Inputs and parameters in a block; a model of many has fewer samples in it."""
+BLOCK_ONE_BY_ONE = 256
+"""Samples in a block where an expression under test may have to be called for each."""
+BLOCK_ON_KINKS = 1024
+"""Samples in a block if they are placed on kinks, which takes many evaluations."""
 
-Blocks are always evaluated whole, so that what a sample yields does not depend on how many were
-asked for: a vectorised loop may round its last few elements differently from the others.
-"""
+
+def block_size(model: Model, request: Request) -> int:
+    """Return how many samples of a model are evaluated at once, a power of two.
+
+    Blocks are always evaluated whole, so that what a sample yields does not depend on how many were
+    asked for: a vectorised loop may round its last few elements differently from the others.
+    """
+    numbers = sum(prod(shape) for shape in model.leaves.values())
+    samples = min(BLOCK, max(1, BLOCK_NUMBERS // numbers))
+    if model.expressions:
+        samples = min(samples, BLOCK_ONE_BY_ONE)
+    if request.kinks:
+        samples = min(samples, BLOCK_ON_KINKS)
+    return 1 << (samples.bit_length() - 1)
+
 
 Key = tuple[str, str, str]
 """Adapter, dtype, gradient."""
@@ -90,7 +111,7 @@ def run_sweep(
     """
     sweep = _Sweep(model, request, choose_adapters(request.adapters, model))
     keep_heap_mapped()
-    starts = range(0, request.samples, BLOCK)
+    starts = range(0, request.samples, sweep.block)
     tasks = ((start, dtype) for start in starts for dtype in request.dtypes)
     tallies: dict[Key, Tally] = {}
     misstated: dict[str, str] = {}
@@ -118,6 +139,7 @@ class _Sweep:
 
     def __init__(self, model: Model, request: Request, adapters: Mapping[str, Adapter]) -> None:
         self.model, self.request, self.adapters = model, request, adapters
+        self.block = block_size(model, request)
         self.prepared: dict[tuple[str, str], Gradients] = {}
         # Frameworks keep state of their own: each is entered by one worker at a time.
         self.locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -127,13 +149,14 @@ class _Sweep:
     def run_block(self, start: int, dtype: str) -> _Block:
         """Judge every adapter on one block in one dtype."""
         block, request, model = _Block(), self.request, self.model
-        count = min(BLOCK, request.samples - start)
+        count = min(self.block, request.samples - start)
         with block.timed("sampling"):
-            values = draw_samples(
-                model.leaves, request.seed, start, BLOCK, request.distribution, request.scale, dtype
-            )
+            values = draw(model, request, dtype, start, self.block)
         # All adapters are called before any result is looked at: some compute in the background.
-        given = {name: array.astype(dtype, copy=False) for name, array in values.items()}
+        given = {
+            name: array if array.dtype.kind == "i" else array.astype(dtype, copy=False)
+            for name, array in values.items()
+        }
         for array in given.values():
             array.flags.writeable = False  # an adapter that would change it fails, and no other
         results = {}
@@ -141,12 +164,20 @@ class _Sweep:
             with block.timed(name):
                 results[name] = self.call(name, dtype, given)
         with block.timed("reference"):
-            passes = Passes(model, values, Rounding(np.dtype(dtype), request.ulps))
+            passes = Passes(
+                model,
+                values,
+                Rounding(np.dtype(dtype), request.ulps),
+                bars=request.bars,
+                seed=request.seed,
+                start=start,
+                wanted=count,
+            )
         if start == 0:
             try:
                 difference = passes.misstatement(count)
             except Exception as error:  # the adapters will say what is wrong with the definition
-                block.unchecked = _describe(error)
+                block.unchecked = describe(error)
             else:
                 block.misstated |= {dtype: difference} if difference else {}
 
@@ -154,7 +185,7 @@ class _Sweep:
         for name, adapter in self.adapters.items():
             normal_range = adapter.normal_range(np.dtype(dtype))
             for gradient in adapter.gradients(model):
-                shape = (BLOCK, *model.parameters[gradient])
+                shape = (self.block, *model.parameters[gradient])
                 with block.timed(name):
                     result = _checked(results[name], gradient, shape, dtype)
                 with block.timed("verdicts"):
@@ -183,7 +214,26 @@ class _Sweep:
                     self.prepared[name, dtype] = adapter.prepare(self.model, np.dtype(dtype))
                 return dict(self.prepared[name, dtype](values))
             except Exception as error:
-                return _describe(error)
+                return describe(error)
+
+
+def draw(model: Model, request: Request, dtype: Any, start: int, count: int) -> Values:
+    """Draw the samples that a request asks for.
+
+    On kinks they are placed in whole blocks, as a rounding in a block may differ from another's.
+    """
+
+    def drawn(start: int, count: int) -> Values:
+        settings = request.distribution, request.scale, dtype
+        return draw_model(model, request.seed, start, count, *settings)
+
+    if not request.kinks:
+        return drawn(start, count)
+    block = block_size(model, request)
+    first = start - start % block
+    rounding = Rounding(np.dtype(dtype), request.ulps)
+    placed = place_on_kinks(model, drawn(first, block), first, rounding)
+    return {name: array[start - first : start - first + count] for name, array in placed.items()}
 
 
 def _checked(
@@ -197,15 +247,26 @@ def _checked(
     try:
         result = np.asarray(results[gradient])
     except Exception as error:
-        return _describe(error)
+        return describe(error)
     if result.shape != shape or result.dtype != dtype:
         return f"returned {result.dtype} {result.shape} where {dtype} {shape} was expected"
     return result
 
 
-def _describe(error: Exception) -> str:
-    first_line = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {first_line}"
+def describe(error: Exception) -> str:
+    """Say in one line what went wrong in a framework, and what may be the matter."""
+    text = str(error)
+    first_line = next(iter(text.splitlines()), "")
+    hint = next((hint for sign, hint in HINTS.items() if sign in text + type(error).__name__), "")
+    return f"{type(error).__name__}: {first_line}{hint and f' ({hint})'}"
+
+
+HINTS = {
+    "TracerArrayConversion": "does the definition use np. where xp. belongs?",
+    "data pointer of Tensor": "does the definition use np. where xp. belongs?",
+    ".item()": "pick by a label with xp.where(xp.arange(k) == v.label, …)",
+}
+"""What errors of the frameworks mean more often than not, by a part of their text."""
 
 
 def _in_order(

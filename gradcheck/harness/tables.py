@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from importlib.metadata import PackageNotFoundError, version
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from gradcheck.adapters import missing_adapters
-from gradcheck.engine.model import Model
+from gradcheck.arithmetic.stochastic import ALPHA, RUNS
+from gradcheck.engine.model import Model, label
 from gradcheck.harness.diagnosis import Finding
 from gradcheck.harness.referee import NEITHER, REFEREE, REFERENCE, Ruling, Rulings
 from gradcheck.harness.request import Request
-from gradcheck.harness.sampling import draw_samples
-from gradcheck.harness.sweep import Key, Outcome
+from gradcheck.harness.sweep import Key, Outcome, draw
 from gradcheck.harness.tally import Case, Tally
 from gradcheck.harness.verdict import LABELS, Verdict
 
@@ -27,9 +28,12 @@ CASE_COLUMNS = (
     "sample", "adapter", "dtype", "gradient", "verdict",
     "value", "reference", "bound", "ulps", "culprit", "truth",
 )  # fmt: skip
+LAST_CASE_COLUMNS = ("element", "message", "bar", "low", "high")
+MOST_LEAVES = 1000
+"""Numbers in a sample up to which they are tabulated; more are drawn anew from seed and number."""
 DIAGNOSIS_COLUMNS = [
     "pass", "quantity", "file", "line", "source", "explanation", "wrong", "samples",
-    "counterexample",
+    "counterexample", "sample",
 ]  # fmt: skip
 DEFECT = "defect"
 """What a disagreement is called in which both parties are within their bars of the truth."""
@@ -82,6 +86,7 @@ def tabulate(
         [
             {"adapter": key[0], "dtype": key[1], "gradient": key[2]}
             | _with_defects(_statistics(tally), [key], rulings)
+            | {"worst_element": _worst_element(model, key, tally)}
             for key, tally in outcome.tallies.items()
         ]
     )
@@ -89,27 +94,24 @@ def tabulate(
         overview=_overview(outcome, rulings),
         summary=summary,
         discrepancies=_cases(model, request, outcome, rulings),
-        diagnosis=_diagnosis(findings),
+        diagnosis=_diagnosis(model, findings),
         run=_facts(model, request, outcome, rulings, summary),
     )
 
 
 def draw_sample(model: Model, request: Request, dtype: str, index: int) -> dict[str, float]:
-    """Draw one sample anew, each number under its label: `x`, or `weight[0,1]`."""
-    values = draw_samples(
-        model.leaves, request.seed, index, 1, request.distribution, request.scale, dtype
-    )
+    """Draw one sample anew, each number under its label: `x`, or `weight[0,1]`.
+
+    Empty if there are more than `MOST_LEAVES`.
+    """
+    if sum(prod(shape) for shape in model.leaves.values()) > MOST_LEAVES:
+        return {}
+    values = draw(model, request, dtype, index, 1)
     return {
-        label(name, position): float(values[name][(0, *position)])
+        label(name, position): values[name][(0, *position)].item()
         for name, shape in model.leaves.items()
         for position in np.ndindex(shape)
     }
-
-
-def label(name: str, position: Iterable[int]) -> str:
-    """Name an element of an array; a scalar goes by its own name."""
-    inside = ",".join(map(str, position))
-    return f"{name}[{inside}]" if inside else name
 
 
 def _statistics(tally: Tally) -> dict[str, Any]:
@@ -123,7 +125,24 @@ def _statistics(tally: Tally) -> dict[str, Any]:
         "max_bound_ratio": tally.max_ratio if tally.judged else np.nan,
         "worst_sample": pd.NA if tally.worst is None else tally.worst.sample,
         "message": error,
+        "bar": _bar(tally),
+        "stochastic": tally.stochastic,
     }
+
+
+def _bar(tally: Tally) -> str:
+    """Say which kinds of bar judged."""
+    if not tally.judged:
+        return ""
+    if not tally.stochastic:
+        return "ball"
+    return "stochastic" if tally.stochastic == tally.compared else "ball+stochastic"
+
+
+def _worst_element(model: Model, key: Key, tally: Tally) -> str:
+    if tally.worst is None:
+        return ""
+    return label("", map(int, np.unravel_index(tally.worst.element, model.parameters[key[2]])))
 
 
 def _with_defects(
@@ -165,7 +184,7 @@ def _severity(tally: Tally) -> tuple[float, ...]:
 def _cases(model: Model, request: Request, outcome: Outcome, rulings: Rulings) -> pd.DataFrame:
     kept: list[tuple[Key, Case]] = []
     for key, tally in outcome.tallies.items():
-        kept += [(key, case) for case in (*tally.errors, *tally.disagreements)]
+        kept += [(key, case) for case in (*tally.errors, *tally.disagreements, *tally.kinks)]
         if tally.worst is not None and tally.worst.verdict == Verdict.AGREE.label:
             kept.append((key, tally.worst))
     for gradient, cases in rulings.audit.refuted.items():
@@ -196,13 +215,16 @@ def _cases(model: Model, request: Request, outcome: Outcome, rulings: Rulings) -
                 **samples[dtype, case.sample],
                 "element": label("", map(int, position)),
                 "message": case.message,
+                "bar": case.bar if case.verdict else "",
+                "low": case.low,
+                "high": case.high,
             }
         )
     leaves = draw_sample(model, request, request.dtypes[0], 0)
-    return pd.DataFrame(rows, columns=[*CASE_COLUMNS, *leaves, "element", "message"])
+    return pd.DataFrame(rows, columns=[*CASE_COLUMNS, *leaves, *LAST_CASE_COLUMNS])
 
 
-def _diagnosis(findings: Sequence[Finding]) -> pd.DataFrame:
+def _diagnosis(model: Model, findings: Sequence[Finding]) -> pd.DataFrame:
     rows = [
         (
             finding.part,
@@ -213,7 +235,12 @@ def _diagnosis(findings: Sequence[Finding]) -> pd.DataFrame:
             _explanation(finding),
             finding.wrong,
             finding.samples,
-            ",".join(f"{name}={x:.17g}" for name, x in (finding.counterexample or {}).items()),
+            ",".join(
+                f"{name}={x:.17g}"
+                for name, x in finding.counterexample.items()
+                if x or model.example  # without one, what is not given is zero
+            ),
+            finding.clearest,
         )
         for finding in findings
     ]
@@ -222,9 +249,13 @@ def _diagnosis(findings: Sequence[Finding]) -> pd.DataFrame:
 
 def _explanation(finding: Finding) -> str:
     """Add the lines in which the fault may be instead, where a value came through a variable."""
-    through = ", ".join(map(str, finding.line.through))
-    came = f"what it writes came through line {through}, and the fault may be there"
-    return "; ".join(part for part in (finding.explanation, came if through else "") if part)
+    *others, last = ("", *map(str, finding.line.through))
+    through = " and ".join(part for part in (", ".join(others[1:]), last) if part)
+    lines = "lines" if len(finding.line.through) > 1 else "line"
+    came = f"what it writes came through {lines} {through}, and the fault may be there"
+    if not through:
+        return finding.explanation
+    return f"{finding.explanation or 'nothing simple matches what it holds'}; {came}"
 
 
 def _relative(file: str) -> str:
@@ -244,6 +275,13 @@ def _facts(
     return {
         "request": {"model": model.name, **settings, "adapters": list(summary["adapter"].unique())},
         "counts": {name: int(summary[name].sum()) for name in ("samples", *LABELS, DEFECT)},
+        "bars": {
+            "ball": int(summary["samples"].where(summary["bar"] != "", 0).sum())
+            - int(summary["stochastic"].sum()),
+            "stochastic": int(summary["stochastic"].sum()),
+            "alpha": ALPHA,
+            "runs": RUNS,
+        },
         "missing": missing_adapters() if request.adapters is None else {},
         "misstated": dict(outcome.misstated),
         "unchecked": outcome.unchecked,

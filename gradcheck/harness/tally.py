@@ -21,6 +21,9 @@ ULPS_SHIFT = 52 - ULPS_BITS  # a float64 has 52 bits below its exponent
 FIRST_BUCKET = int(np.array(2.0**-10).view(np.int64)) >> ULPS_SHIFT
 BUCKETS = 74 << ULPS_BITS  # from 2⁻¹⁰ to 2⁶⁴ ulps; the ends take what is beyond
 
+KINKS_KEPT = 3
+"""Cases on kinks, the widest, from which one sees what a framework chooses there."""
+
 UNMEASURED = -1.0
 """Stands for the ulps of what neither agrees nor disagrees."""
 
@@ -30,7 +33,8 @@ class Case:
     """One comparison, kept as evidence.
 
     `element` is the position in the gradient's flattened array, 0 for a scalar; `ratio` is the
-    distance over the bound; `message` says what went wrong where the verdict is `error`.
+    distance over the bound; `message` says what went wrong where the verdict is `error`; `bar` is
+    the kind of bar that judged; on a kink, honest values lie between `low` and `high`.
     """
 
     sample: int
@@ -42,6 +46,15 @@ class Case:
     ulps: float
     ratio: float
     message: str = ""
+    bar: str = "ball"
+    low: float = np.nan
+    high: float = np.nan
+
+    @property
+    def openness(self) -> float:
+        """How far the values on a kink are apart, relative to their size."""
+        width, size = self.high - self.low, abs(self.high + self.low)
+        return width / (size + width) if np.isfinite(width) and width > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -62,8 +75,10 @@ class Tally:
         Largest distance, in ulps and as a fraction of the bound; NaN if nothing was compared.
     worst
         The comparison with the largest ratio (with most ulps, if not judged).
-    disagreements, errors
+    disagreements, kinks, errors
         Cases kept.
+    stochastic
+        How many comparisons a stochastic bar judged.
     """
 
     keep: int
@@ -75,7 +90,9 @@ class Tally:
     max_ratio: float = np.nan
     worst: Case | None = None
     disagreements: tuple[Case, ...] = ()
+    kinks: tuple[Case, ...] = ()
     errors: tuple[Case, ...] = ()
+    stochastic: int = 0
 
     def merge(self, later: Tally) -> Tally:
         """Combine with the tally of later samples."""
@@ -91,7 +108,11 @@ class Tally:
             disagreements=tuple(
                 sorted(self.disagreements + later.disagreements, key=lambda case: -case.ulps)
             )[: self.keep],
+            kinks=tuple(
+                sorted(self.kinks + later.kinks, key=lambda case: -case.openness)[:KINKS_KEPT]
+            ),
             errors=(self.errors + later.errors)[:1],
+            stochastic=self.stochastic + later.stochastic,
         )
 
     def _badness(self, case: Case) -> float:
@@ -121,12 +142,25 @@ def tally_comparison(comparison: Comparison, start: int, keep: int, judged: bool
     elif counts[Verdict.AGREE] + counts[Verdict.DISAGREE] < verdict.size:
         unmeasured = verdict >= Verdict.UNINFORMATIVE
         ulps[unmeasured] = ratio[unmeasured] = UNMEASURED
-    position = int(np.argmax(ratio if judged else ulps))
-    if ulps.flat[position] == UNMEASURED:
-        return Tally(keep, judged, counts, compared=verdict.size)
+    kinks: Counts = np.zeros(0, np.int64)
+    stochastic = 0
+    if judged and reference.kink is not None:
+        kinks = np.flatnonzero(verdict == Verdict.KINK)
+        reach = reference.reach.flat[kinks]  # type: ignore[union-attr]
+        center = np.abs(reference.center.flat[kinks])  # type: ignore[union-attr]
+        with np.errstate(invalid="ignore"):
+            share = np.nan_to_num(reach / (center + reach))
+        kinks = kinks[np.argsort(-share, kind="stable")[:KINKS_KEPT]]
+    if judged and reference.stochastic is not None:
+        stochastic = int(np.count_nonzero(reference.stochastic))
 
     def case(position: int) -> Case:
         sample, element = divmod(position, verdict.size // len(verdict))
+        by_chance = reference.stochastic is not None and reference.stochastic.flat[position]
+        low = high = np.nan
+        if reference.kink is not None and reference.kink.flat[position]:
+            center, reach = reference.center.flat[position], reference.reach.flat[position]  # type: ignore[union-attr]
+            low, high = float(center - reach), float(center + reach)
         return Case(
             sample=start + sample,
             element=element,
@@ -134,20 +168,31 @@ def tally_comparison(comparison: Comparison, start: int, keep: int, judged: bool
             value=float(comparison.value.flat[position]),
             reference=float(reference.value.flat[position]),
             bound=float(reference.bound.flat[position]),
-            ulps=float(ulps.flat[position]),
-            ratio=float(ratio.flat[position]),
+            ulps=float(comparison.ulps.flat[position]),
+            ratio=float(comparison.ratio.flat[position]),
+            bar="stochastic" if by_chance else "ball",
+            low=low,
+            high=high,
         )
 
     worst_first: Counts = np.zeros(0, np.int64)
     if counts[Verdict.DISAGREE]:
         disagreeing = np.flatnonzero(verdict == Verdict.DISAGREE)
         worst_first = disagreeing[np.argsort(-ulps.flat[disagreeing], kind="stable")[:keep]]
-    return Tally(
+    tally = Tally(
         keep,
         judged,
         counts,
-        _histogram(ulps.ravel()),
         compared=verdict.size,
+        kinks=tuple(map(case, kinks.tolist())),
+        stochastic=stochastic,
+    )
+    position = int(np.argmax(ratio if judged else ulps))
+    if ulps.flat[position] == UNMEASURED:
+        return tally
+    return replace(
+        tally,
+        histogram=_histogram(ulps.ravel()),
         max_ulps=float(ulps.max()),
         max_ratio=float(ratio.flat[position]) if judged else np.nan,
         worst=case(position),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,20 @@ from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, choose_adapters
 from gradcheck.arithmetic.arb import UnsupportedOperationError, decimal, enclose_derivative
-from gradcheck.arithmetic.ball import Rounding
-from gradcheck.engine.model import Blackboard, Model
+from gradcheck.arithmetic.rounding import Rounding
+from gradcheck.engine.model import Model, flatten, label
 from gradcheck.engine.taps import tap_name, weight_name, with_readings, with_taps
 from gradcheck.errors import RequestError
-from gradcheck.harness.reference import Passes
+from gradcheck.harness.check import check_model
+from gradcheck.harness.diagnosis import WORK
+from gradcheck.harness.evaluation import Evaluation
+from gradcheck.harness.reference import Passes, is_informative, stochastic_passes
 from gradcheck.harness.request import Request
-from gradcheck.harness.tables import label
+from gradcheck.harness.sweep import describe, draw
 
 TRUTH_BITS = 256
+MOST_ROWS = 400
+"""Of a table; of arrays with more elements, evenly spaced ones are shown."""
 
 
 @dataclass(frozen=True)
@@ -53,40 +59,67 @@ class Trace:
         )
 
 
-def trace_point(model: Model, point: Mapping[str, float], request: Request) -> Trace:
+def trace_point(model: Model, point: Mapping[str, Any], request: Request) -> Trace:
     """Evaluate the model at one point in the first of the requested dtypes.
 
     Parameters
     ----------
     point
-        A number for every input and parameter; all elements of an array get the same.
+        A number or an array for every input and parameter; all elements of an array get the same
+        number. `W[0,1]` is a single element. What is not given is zero if the model has no example.
 
     Raises
     ------
     RequestError
         If the point misses a name or has one too many, or an adapter cannot be had.
     """
+    return _trace(model, _point_values(model, point), request)
+
+
+def trace_sample(model: Model, request: Request, index: int) -> Trace:
+    """Evaluate the model on a sample of a sweep.
+
+    Raises
+    ------
+    RequestError
+        If an adapter cannot be had, or the model is not as it should be.
+    """
+    return _trace(model, draw(model, request, np.dtype(request.dtypes[0]), index, 1), request)
+
+
+def _trace(model: Model, widened: Mapping[str, NDArray[Any]], request: Request) -> Trace:
     dtype = np.dtype(request.dtypes[0])
-    _check_point(model, point)
     adapters = choose_adapters(request.adapters, model)
     values = {
-        name: np.full((1, *shape), point[name], dtype) for name, shape in model.leaves.items()
+        name: array if array.dtype.kind == "i" else array.astype(dtype)
+        for name, array in widened.items()
     }
-    widened = {name: array.astype(np.float64) for name, array in values.items()}
-    passes = Passes(model, widened, Rounding(dtype, request.ulps))
-    shapes = {name: passes.t[name].mid.shape[1:] for name in passes.t}
+    widened = {
+        name: array if array.dtype.kind == "i" else array.astype(np.float64)
+        for name, array in values.items()
+    }
+    check_model(model, widened)
+    rounding = Rounding(dtype, request.ulps)
+    passes = Passes(model, widened, rounding)
+    scattered = stochastic_passes(model, widened, rounding) if request.bars != "ball" else passes
+    shapes = {name: passes.t[name].shape[1 if model.batched else 0 :] for name in passes.t}
     inner = {name: shape for name, shape in shapes.items() if name != "loss"}
     zeros = {tap_name(name): np.zeros((1, *shape), dtype) for name, shape in inner.items()}
     ones = {weight_name(name): np.ones((1, *shape), dtype) for name, shape in shapes.items()}
     return Trace(
         forward=_table(
-            model, with_readings(model, shapes), {**values, **ones}, passes.t, weight_name, adapters
+            model,
+            with_readings(model, shapes),
+            {**values, **ones},
+            _with_bars(passes, scattered, "t"),
+            weight_name,
+            adapters,
         ),
         backward=_table(
             model,
             with_taps(model, inner),
             {**values, **zeros},
-            passes.d,
+            _with_bars(passes, scattered, "d"),
             lambda name: name if name in model.parameters else tap_name(name),
             adapters,
         ),
@@ -94,40 +127,76 @@ def trace_point(model: Model, point: Mapping[str, float], request: Request) -> T
     )
 
 
+Pairs = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Values and bars of one sample, by quantity."""
+
+
+def _with_bars(passes: Evaluation, scattered: Evaluation, board: str) -> Pairs:
+    """Take the ball's bar where it is informative, and else the stochastic one if that is."""
+    found = {}
+    for name in getattr(passes, board):
+        value, bar = _one_sample(passes, board, name)
+        other, wider = _one_sample(scattered, board, name)
+        if other.shape == value.shape:
+            better = ~is_informative(value, bar) & is_informative(other, wider)
+            value, bar = np.where(better, other, value), np.where(better, wider, bar)
+        found[name] = value, bar
+    return found
+
+
+def _one_sample(evaluation: Evaluation, board: str, name: str) -> tuple[Any, Any]:
+    """Return value and bar; on a kink, the value that was chosen and all that are honest."""
+    number = getattr(evaluation, board)[name]
+    mid = np.asarray(number.mid, dtype=np.float64)
+    mid, rad = (
+        part[0] if mid.ndim else part for part in (mid, np.broadcast_to(number.rad, mid.shape))
+    )
+    if evaluation.decided is not None:
+        chosen, _ = _one_sample(evaluation.decided, board, name)
+        return chosen, np.maximum(np.abs(mid + rad - chosen), np.abs(mid - rad - chosen))
+    return mid, rad
+
+
 def _table(
     model: Model,
     derived: Model,
     values: Mapping[str, NDArray[Any]],
-    balls: Blackboard,
+    pairs: Pairs,
     parameter: Callable[[str], str],
     adapters: Mapping[str, Adapter],
 ) -> pd.DataFrame:
-    """Tabulate balls next to the gradients of the derived model by the parameters of that name."""
-    dtype = next(iter(values.values())).dtype
+    """Tabulate values and bars next to the derived model's gradients by parameters so named."""
+    dtype = next(values[name].dtype for name in derived.parameters)
     own = {name: values[name] for name in model.leaves}
     gradients = {
         # The model's own parameters through its definition, the rest through its forward pass.
         name: {
-            **_gradients(adapter, derived, values, dtype),
-            **_gradients(adapter, model, own, dtype),
+            **_gradients(adapter, derived, values, dtype, of_definition=False),
+            **_gradients(adapter, model, own, dtype, of_definition=True),
         }
         for name, adapter in adapters.items()
     }
+    numbers = sum(prod(shape) for shape in model.leaves.values())
+    each = max(1, MOST_ROWS // len(pairs))
+    affordable = numbers * min(MOST_ROWS, sum(value.size for value, _ in pairs.values())) <= WORK
     rows = []
-    for name in balls:
-        ball, key = balls[name], parameter(name)
-        rad = np.broadcast_to(ball.rad, ball.mid.shape)
-        for element in np.ndindex(ball.mid.shape[1:]):
-            position = (0, *element)
+    for name, (value, bar) in pairs.items():
+        key = parameter(name)
+        places = np.unique(np.linspace(0, value.size - 1, min(each, value.size)).astype(int))
+        for place in places:
+            element = tuple(map(int, np.unravel_index(place, value.shape)))
             row = {
                 "quantity": label(name, element),
-                "reference": float(ball.mid[position]),
-                "bound": float(rad[position]),
-                "truth": _truth(model, own, key, element) or _truth(derived, values, key, element),
+                "reference": float(value[element]),
+                "bound": float(bar[element]),
+                "truth": "",
             }
+            if affordable:
+                row["truth"] = _truth(model, own, key, element)
+                row["truth"] = row["truth"] or _truth(derived, values, key, element)
             for adapter, found in gradients.items():
                 known = key in found
-                row[adapter] = float(np.asarray(found[key])[position]) if known else np.nan
+                row[adapter] = float(np.asarray(found[key])[(0, *element)]) if known else np.nan
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -144,29 +213,74 @@ def _truth(
         return ""
 
 
-def _check_point(model: Model, point: Mapping[str, float]) -> None:
-    for name in point:
-        if name not in model.leaves:
+def _point_values(model: Model, point: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Make arrays of one sample of a point."""
+    values: dict[str, NDArray[Any]] = {}
+    elements: dict[str, float] = {}
+    for key, value in point.items():
+        name, bracket, _ = key.partition("[")
+        leaves = {key: value} if key in model.leaves else flatten(value, key)
+        for leaf, number in leaves.items():
+            if bracket and name in model.leaves:
+                elements[key] = number
+            elif leaf in model.leaves:
+                values[leaf] = _leaf_values(model, leaf, number)
+            else:
+                raise RequestError(
+                    f"--at: {model.name} has no {leaf!r}; it has: {', '.join(model.leaves)}"
+                )
+    for key, number in elements.items():
+        name, _, position = key.partition("[")
+        empty = np.full((1, *model.leaves[name]), np.nan if model.example else 0.0)
+        array = values.setdefault(name, empty)
+        try:
+            array[(0, *map(int, position.rstrip("]").split(",")))] = number
+        except (ValueError, IndexError) as error:
             raise RequestError(
-                f"--at: {model.name} has no {name!r}; it has: {', '.join(model.leaves)}"
-            )
-    for name, number in point.items():
-        if not np.isfinite(number):
-            raise RequestError(f"--at: expected a finite number for {name}, got {number}")
-    missing = [name for name in model.leaves if name not in point]
+                f"--at: {name} has the shape {model.leaves[name]}, so it has no {key}"
+            ) from error
+    if point and not model.example:
+        for name in model.leaves:
+            values.setdefault(name, _leaf_values(model, name, 0.0))
+    missing = [name for name in model.leaves if name not in values]
+    missing += [name for name, array in values.items() if np.isnan(array).any()]
     if missing:
         raise RequestError(f"--at: no value for {', '.join(missing)}")
+    return values
+
+
+def _leaf_values(model: Model, name: str, given: Any) -> NDArray[Any]:
+    """Make an array of one sample of a number or an array for a leaf."""
+    shape, domain = model.leaves[name], model.domain(name)
+    numbers = np.asarray(given, dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        raise RequestError(f"--at: expected a finite number for {name}, got {given}")
+    try:
+        array = np.broadcast_to(numbers, (1, *shape)).copy()
+    except ValueError as error:
+        raise RequestError(
+            f"--at: expected the shape {shape} for {name}, got {numbers.shape}"
+        ) from error
+    return array.astype(np.int64) if domain is not None and domain.is_discrete else array
 
 
 def _gradients(
-    adapter: Adapter, model: Model, values: Mapping[str, NDArray[Any]], dtype: np.dtype[Any]
+    adapter: Adapter,
+    model: Model,
+    values: Mapping[str, NDArray[Any]],
+    dtype: np.dtype[Any],
+    *,
+    of_definition: bool,
 ) -> Mapping[str, Any]:
+    """Differentiate; a forward pass may be in NumPy, which no framework need follow."""
     if not adapter.gradients(model):
         return {}
     with np.errstate(all="ignore"):
         try:
             return adapter.prepare(model, dtype)(values)
         except Exception as error:
+            if not of_definition:
+                return {}
             raise RequestError(
-                f"--adapters: {adapter.summary}: {type(error).__name__}: {error}; leave it out"
+                f"--adapters: {adapter.summary}: {describe(error)}; leave it out"
             ) from error

@@ -81,7 +81,7 @@ def compare(value: NDArray[Any], reference: Reference) -> Comparison:
         within = distance <= reference.bound
     verdict = np.zeros(value.shape, np.int8)
     counts = np.zeros(len(Verdict), np.int64)
-    if within.all() and reference.informative.all():
+    if reference.kink is None and within.all() and reference.informative.all():
         counts[Verdict.AGREE] = verdict.size
         return Comparison(reference, value, distance, verdict, counts)
     distance[np.isnan(distance)] = np.inf
@@ -89,5 +89,11 @@ def compare(value: NDArray[Any], reference: Reference) -> Comparison:
     verdict[~within] = Verdict.DISAGREE
     verdict[~within & ~np.isfinite(value) & reference.overflow_risk] = Verdict.OVERFLOW
     verdict[reference.bound == np.inf] = Verdict.OVERFLOW
+    if reference.kink is not None:
+        with np.errstate(invalid="ignore"):
+            honest = np.abs(value - reference.center) <= reference.reach
+            honest |= reference.reach == np.inf
+        honest |= ~np.isfinite(value) & reference.overflow_risk
+        verdict[reference.kink] = np.where(honest, Verdict.KINK, Verdict.DISAGREE)[reference.kink]
     counts += np.bincount(verdict.ravel(), minlength=len(Verdict))
     return Comparison(reference, value, distance, verdict, counts)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from gradcheck.harness.request import Request
 from gradcheck.harness.tables import Report
 from gradcheck.harness.trace import Trace
 from gradcheck.harness.verdict import LABELS
@@ -20,6 +21,12 @@ from gradcheck.harness.verdict import LABELS
 WIDTH = 100
 ALWAYS_SHOWN = ("agree", "disagree", "uninformative")
 CASES_SHOWN = 3
+FEW_NUMBERS = 12
+"""Numbers in a sample up to which a command gives them all."""
+VISIBLE = 1e-4
+"""How far the values on a kink are apart, relative to their size, if they are to be shown."""
+SAMPLE_SETTINGS = ("seed", "scale", "distribution", "kinks", "bars", "ulps")
+"""Settings of a sweep on which a sample and its bars depend."""
 TRACE_WIDTH = 400
 """A trace has as many columns as there are adapters, and is not folded."""
 
@@ -33,25 +40,31 @@ def progress_bar() -> Iterator[Callable[[float], None]]:
         yield lambda fraction: bar.update(task, completed=fraction)
 
 
-def print_report(report: Report, files: list[Path], source: str) -> None:
+def print_report(
+    report: Report, files: list[Path], source: str, console: Console | None = None
+) -> None:
     """Print the verdicts, the worst cases with the means to replay them, and where the rest is.
 
-    `source` is what the model goes by on the command line.
+    `source` is what the model goes by on the command line, `console` where to print: stdout
+    unless it is given.
     """
     request, counts = report.run["request"], report.run["counts"]
-    console = _console(WIDTH)
+    console = console or _console(WIDTH)
     console.print(
         f"{request['model']}: {request['samples']:,} samples, seed {request['seed']}, "
         f"{request['distribution']}, scale {request['scale']:g}"
     )
     console.print(_verdict_table(report.overview))
     _print_missing(console, report.run["missing"])
-    for message in report.run["misstated"].values():
-        console.print(message, style="red", soft_wrap=True)
+    for message in list(report.run["misstated"].values())[:1]:
+        console.print(message, style="red", soft_wrap=True, markup=False)
+        if report.diagnosis.empty:
+            console.print("No line can be named: no single value of the definition mends the pass.")
     _print_errors(console, report.summary)
     if (report.discrepancies["verdict"].isin(["disagree", "defect"])).any():
         _print_worst_cases(console, report, source)
     _print_diagnosis(console, report, source)
+    _print_kinks(console, report)
     _print_referee(console, report.run)
     if report.agrees:
         rest = ", ".join(
@@ -61,9 +74,29 @@ def print_report(report: Report, files: list[Path], source: str) -> None:
             f"Nothing disagrees: {counts['agree']:,} comparisons agree"
             + (f"; nothing can be said of {rest}." if rest else ".")
         )
+    else:
+        console.print(_failures(report), style="bold", markup=False)
     if files:
         names = ", ".join(path.name for path in files)
         console.print(f"Written to {files[0].parent}: {names}", soft_wrap=True, markup=False)
+
+
+def _failures(report: Report) -> str:
+    """Say in a sentence why a report does not agree."""
+    counts, facts = report.run["counts"], []
+    if counts["disagree"]:
+        facts.append(f"{counts['disagree']:,} comparisons disagree")
+    if counts["error"]:
+        failed = report.overview.loc[report.overview["error"] > 0, "adapter"].unique()
+        facts.append(f"{', '.join(failed)} failed")
+    if report.run["misstated"]:
+        facts.append("the definition and the forward pass differ")
+    if report.run["audit"]["refuted"]:
+        facts.append(f"{report.run['audit']['refuted']:,} gradients are wrong that nobody disputes")
+    if counts["defect"]:
+        facts.append(f"{counts['defect']:,} bounds were too narrow")
+    sentence = "; ".join(facts)
+    return f"{'' if counts['disagree'] else 'No comparison disagrees, but '}{sentence}."
 
 
 def print_trace(trace: Trace, model: str, dtype: str) -> None:
@@ -138,7 +171,7 @@ def _print_worst_cases(console: Console, report: Report, source: str) -> None:
         console.print(f"Disagreements by gradient: {total}.", style="bold")
     worst = disputed.sort_values("ulps", ascending=False, kind="stable")
     for case in worst.drop_duplicates("sample").head(CASES_SHOWN).to_dict("records"):
-        element = f"[{case['element']}]" if case["element"] else ""
+        element = case["element"]
         lines = [
             f"  sample {case['sample']}, {case['dtype']}: ∂ℓ/∂{case['gradient']}{element} is "
             f"{case['reference']:.9g} ± {case['bound']:.1e}, but {case['value']:.9g} by "
@@ -166,8 +199,33 @@ def _print_diagnosis(console: Console, report: Report, source: str) -> None:
         if row["counterexample"]:
             lines.append("  simplest counterexample:")
             lines.append(f"    gradcheck trace {source} --at {row['counterexample']}")
+        elif row["quantity"].startswith("d."):
+            dtype = report.run["request"]["dtypes"][0]
+            lines.append("  clearest counterexample:")
+            lines.append(f"    {_sample_command(report, source, row['sample'], dtype)}")
         for line in lines:
             console.print(line, soft_wrap=True, markup=False)
+
+
+def _print_kinks(console: Console, report: Report) -> None:
+    """Show what each party chose where more than one value is right."""
+    cases = report.discrepancies
+    width, size = cases["high"] - cases["low"], (cases["high"] + cases["low"]).abs()
+    kinks = cases[(cases["verdict"] == "kink") & (width > VISIBLE * size)]
+    places = kinks.groupby(["sample", "dtype", "gradient", "element"], sort=False)
+    shown = sorted(places, key=lambda place: -place[1]["adapter"].nunique())[:CASES_SHOWN]
+    for (sample, dtype, gradient, element), rows in shown:
+        first = rows.iloc[0]
+        chosen: dict[str, list[str]] = {}
+        for adapter, value in zip(rows["adapter"], rows["value"] + 0.0, strict=True):
+            chosen.setdefault(f"{value:.6g}", []).append(adapter)
+        choices = "; ".join(f"{value} by {', '.join(names)}" for value, names in chosen.items())
+        line = (
+            f"On a kink: sample {sample}, {dtype}: ∂ℓ/∂{gradient}{element} may be anything from "
+            f"{first['low']:.6g} to {first['high']:.6g}; it is {first['reference'] + 0.0:.6g} by "
+            f"hand, {choices}"
+        )
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def _print_referee(console: Console, run: Mapping[str, Any]) -> None:
@@ -191,18 +249,42 @@ def _print_referee(console: Console, run: Mapping[str, Any]) -> None:
             f"was too narrow; please report it.",
             style="red",
         )
-    if audit["samples"]:
+    if run["bars"]["stochastic"]:
+        console.print(
+            f"Bars: {run['bars']['ball']:,} comparisons judged by balls (proved), "
+            f"{run['bars']['stochastic']:,} by stochastic bars (false alarm probability "
+            f"{run['bars']['alpha']:g} each)."
+        )
+    if audit["proved"] or audit["refuted"]:
         console.print(
             f"Audited: {audit['samples']} samples; {audit['proved']} gradients proved right, "
             f"{audit['refuted']} wrong."
         )
+    elif audit["samples"]:
+        console.print(
+            f"Audited: {audit['samples']} samples; none has an undisputed, sharp gradient."
+        )
 
 
 def _replay_command(report: Report, case: Mapping[Hashable, Any], source: str) -> str:
+    """Return the command that shows one case in full: its point, or its number if that is long."""
     columns = list(report.discrepancies.columns)
     leaves = columns[columns.index("truth") + 1 : columns.index("element")]
-    point = ",".join(f"{name}={case[name]!r}" for name in leaves)
-    return f"gradcheck trace {source} --dtypes {case['dtype']} --at {point}"
+    if 0 < len(leaves) <= FEW_NUMBERS:
+        point = ",".join(f"{name}={case[name]!r}" for name in leaves)
+        return f"gradcheck trace {source} --dtypes {case['dtype']} --at {point}"
+    return _sample_command(report, source, case["sample"], case["dtype"])
+
+
+def _sample_command(report: Report, source: str, sample: Any, dtype: str) -> str:
+    """Return the command that shows a sample in full."""
+    request = report.run["request"]
+    settings = [
+        f" --{name}" if request[name] is True else f" --{name} {request[name]}"
+        for name in SAMPLE_SETTINGS
+        if request[name] != getattr(Request, name)
+    ]
+    return f"gradcheck trace {source} --dtypes {dtype} --sample {sample}{''.join(settings)}"
 
 
 def _number_table(title: str, trace: Trace, frame: pd.DataFrame) -> Table:

@@ -32,6 +32,8 @@ import flint
 import numpy as np
 
 from gradcheck.arithmetic.ball import Ball
+from gradcheck.arithmetic.batched import Batched
+from gradcheck.arithmetic.real import Real
 from gradcheck.engine.model import Model, run_passes
 
 KINDS = (
@@ -148,11 +150,15 @@ def make_mutants(model: Model) -> list[Mutant]:
 def round_to_float32(value: Any) -> Any:
     """Round any kind of number to float32 and back; a ball's or an Arb number's midpoint."""
     if isinstance(value, Ball):
-        return Ball(round_to_float32(value.mid), value.rad, value.rounding)
+        return value.with_parts([round_to_float32(value.mid), *value.parts[1:]])
+    if isinstance(value, Batched):
+        return value.with_parts([round_to_float32(part) for part in value.parts])
+    if isinstance(value, Real):
+        return Real(round_to_float32(value.constant))
     if isinstance(value, flint.arb):
         return flint.arb(float(np.float32(float(value.mid()))), value.rad())
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        return np.frompyfunc(round_to_float32, 1, 1)(value)
+        return np.asarray(np.frompyfunc(round_to_float32, 1, 1)(value), dtype=object)
     if hasattr(value, "to"):  # a torch tensor has no astype
         return value.float().to(value.dtype)
     return value.astype(np.float32).astype(value.dtype)

@@ -37,6 +37,7 @@ MATRIX = Model(
     loss=_matrix_loss,
     forward=_matrix_forward,
     backward=_matrix_backward,
+    batched=True,
 )
 
 

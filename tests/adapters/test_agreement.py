@@ -1,6 +1,7 @@
 """Every judged adapter agrees with the hand-written pass, on every model, in every dtype."""
 
 import functools
+import importlib.metadata
 import shutil
 
 import pytest
@@ -8,50 +9,110 @@ import pytest
 from gradcheck import Request, load_model
 from gradcheck.adapters import all_adapters
 from gradcheck.engine.model import Model
-from gradcheck.harness.sweep import BLOCK, run_sweep
+from gradcheck.harness import sweep
+from gradcheck.harness.sweep import BLOCK, BLOCK_NUMBERS, run_sweep
 from gradcheck.harness.verdict import Verdict
 
-MODELS = ("chain",)
-DTYPES = ("float64", "float32")
+JAX = importlib.metadata.version("jax") if all_adapters()["jax"].installed else ""
+
 SCALES = (0.5, 1.0, 3.0, 6.0)
+MODELS = {
+    # the scales at which it is swept, and how many numbers a block holds
+    "chain": (SCALES, BLOCK_NUMBERS // 8),
+    "network": ((1.0,), 20_000),
+    "softmax-cross-entropy": ((1.0,), 20_000),
+    "layer-norm": ((1.0,), 20_000),
+    "batch-norm": ((1.0,), 20_000),
+    "attention": ((1.0,), 20_000),
+    "gelu": ((1.0,), 20_000),
+}
+DTYPES = ("float64", "float32")
 ADAPTERS = {
     name: adapter
     for name, adapter in all_adapters().items()
     if adapter.judged and name != "torch-compile"
 }
+EAGER = ("chain", "network", "attention")
+"""Models on which JAX runs operation by operation too; it takes seconds to begin with."""
+JUDGED = [
+    (model, adapter)
+    for model in MODELS
+    for adapter in ADAPTERS
+    if ADAPTERS[adapter].gradients(load_model(model)) and (adapter != "jax-eager" or model in EAGER)
+]
 INFORMATIVE = {0.5: 0.999, 1.0: 0.999, 3.0: 0.98, 6.0: 0.85}
 """At each scale, at least this share of the comparisons proves something."""
+LESS_INFORMATIVE = {
+    ("attention", "Q"): 0.74,  # of four queries, the first sees one key: its adjoint is 0
+    ("attention", "K"): 0.99,
+    ("gelu", "W"): 0.97,
+    ("gelu", "b"): 0.97,
+}
+MISCOMPILED = {("layer-norm", "jax-forward", "float32")} if JAX == "0.10.2" else set()
+"""Measured here, on a CPU: with jaxlib 0.10.2 the compiled forward mode, jit(vmap(jacfwd)), of this
+model is wrong in float32 by more than a thousand bars; with 0.10.1, and eagerly, it is right."""
 
 
 @functools.cache
-def tallies_of(model, scale, among=tuple(ADAPTERS)):
+def tallies_of(model, scale, among=tuple(ADAPTERS), numbers=None):
     """Sweep one whole block with every adapter that is installed."""
-    installed = tuple(name for name in among if ADAPTERS[name].installed)
-    request = Request(samples=BLOCK, scale=scale, adapters=installed)
-    return run_sweep(load_model(model), request).tallies
+    installed = tuple(
+        name for name in among if ADAPTERS[name].installed and (model, name) in JUDGED
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "BLOCK_NUMBERS", numbers or MODELS[model][1])
+        samples = sweep.block_size(load_model(model), Request())
+        request = Request(samples=samples, scale=scale, adapters=installed)
+        return sweep.run_sweep(load_model(model), request).tallies
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(
+    ("model", "adapter", "scale"),
+    [(model, adapter, scale) for model, adapter in JUDGED for scale in MODELS[model][0]],
+)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("adapter", ADAPTERS)
-@pytest.mark.parametrize("model", MODELS)
 def test_every_gradient_agrees(model, adapter, dtype, scale):
     if not ADAPTERS[adapter].installed:
         pytest.skip(f"{ADAPTERS[adapter].framework} is not installed")
+    if (model, adapter, dtype) in MISCOMPILED:
+        pytest.skip("miscompiled by this jaxlib")
     for gradient in ADAPTERS[adapter].gradients(load_model(model)):
         tally = tallies_of(model, scale)[adapter, dtype, gradient]
-        assert tally.compared == tally.counts.sum() == BLOCK
+        informative = LESS_INFORMATIVE.get((model, gradient), INFORMATIVE[scale])
+        assert tally.compared == tally.counts.sum() >= 64
         assert tally.counts[Verdict.DISAGREE] == 0
         assert tally.counts[Verdict.ERROR] == 0, tally.errors
-        assert tally.counts[Verdict.AGREE] >= INFORMATIVE[scale] * BLOCK
+        assert tally.counts[Verdict.AGREE] >= informative * tally.compared
         assert tally.max_ratio <= 1
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e10])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("cell", sorted(MISCOMPILED))
+def test_a_known_fault_of_a_framework_is_found(cell):
+    model, adapter, dtype = cell
+    tally = tallies_of(model, 1.0)[adapter, dtype, "x"]
+    assert tally.counts[Verdict.DISAGREE] > 100
+    assert tally.max_ratio > 1000
+
+
+OVERFLOWING = [(model, scale) for model in MODELS for scale in (1e-30, 1e10)]
+
+
+@pytest.mark.parametrize(
+    ("model", "scale"),
+    [
+        pytest.param(
+            model,
+            scale,
+            marks=pytest.mark.xfail(reason="overflow of the definition alone is not seen")
+            if (model, scale) == ("softmax-cross-entropy", 1e10)
+            else (),
+        )
+        for model, scale in OVERFLOWING
+    ],
+)
 def test_where_numbers_underflow_or_overflow_nothing_disagrees(model, scale):
     among = ("complex-step", "torch", "jax")
-    for key, tally in tallies_of(model, scale, among).items():
+    for key, tally in tallies_of(model, scale, among, 10_000).items():
         assert not tally.counts[Verdict.DISAGREE], key
         assert not tally.errors, key
 

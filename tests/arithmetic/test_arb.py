@@ -32,13 +32,6 @@ def settings_of_arb():
     return flint.ctx.prec, flint.ctx.cap
 
 
-def test_the_settings_of_arb_are_restored():
-    before = settings_of_arb()
-    with precision(100), precision(200):
-        assert settings_of_arb() == (200, 2)
-    assert settings_of_arb() == before
-
-
 def test_the_settings_of_arb_are_restored_after_an_error():
     before = settings_of_arb()
     with pytest.raises(ZeroDivisionError), precision(100):
@@ -54,11 +47,6 @@ def test_reals_have_the_shape_and_the_exact_values_of_the_floats(shape):
     assert exact.dtype == object
     assert all(real.is_exact() for real in exact.flat)
     np.testing.assert_array_equal(exact.astype(np.float64), floats)
-
-
-def test_reals_of_a_transposed_array_keep_their_places():
-    floats = np.arange(6.0).reshape(2, 3).T
-    np.testing.assert_array_equal(reals(floats).astype(np.float64), floats)
 
 
 @given(finite)
@@ -111,7 +99,10 @@ def test_the_derivative_of_the_definition_is_the_hand_written_gradient(name):
 
 
 def test_the_derivative_of_the_definition_owes_nothing_to_the_passes():
-    definition = replace(chain.MODEL, forward=None, backward=None)
+    def never(*_):
+        raise AssertionError("a pass was run")
+
+    definition = replace(chain.MODEL, forward=never, backward=never)
     values = draw_samples(chain.MODEL.leaves, 0, 0, 1)
     truth = enclose_derivative(definition, values, "beta1", (), bits=128)[0]
     misprint = enclose_gradients(chain_misprint.MODEL, values)["beta1"][0]
@@ -120,7 +111,7 @@ def test_the_derivative_of_the_definition_owes_nothing_to_the_passes():
 
 def test_one_number_of_an_array_is_differentiated():
     def loss(xp, v):
-        return (v.weight * v.x[:, None, :]).sum((-2, -1)) ** 2
+        return (v.weight * v.x).sum() ** 2
 
     model = replace(
         chain.MODEL, inputs={"x": (3,)}, parameters={"weight": (2, 3)}, loss=loss, closed_forms={}

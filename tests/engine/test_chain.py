@@ -112,6 +112,12 @@ def test_the_misprint_gives_what_the_notebook_printed():
 # A model is stated twice: a slip in either statement is seen
 
 
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Evaluate fewer samples at once."""
+    monkeypatch.setattr("gradcheck.harness.sweep.BLOCK", 256)
+
+
 def misstated(model, **settings):
     return gradcheck.sweep(model, samples=10, adapters=["closed-form"], **settings).run["misstated"]
 

@@ -1,8 +1,10 @@
 """Models by name and from files."""
 
+import math
 import re
 import sys
 
+import numpy as np
 import pytest
 
 from gradcheck import Model, RequestError, load_model
@@ -12,6 +14,7 @@ from gradcheck.engine.chain import MODEL as CHAIN
 ONE = "from gradcheck.engine.chain import MODEL\n"
 TWO = f"""{ONE}from dataclasses import replace
 OTHER = replace(MODEL, name="other")
+annotations = 1
 """
 
 
@@ -33,11 +36,19 @@ def write(tmp_path):
     return write
 
 
-def refused(request):
+def at_example(model, leaf):
+    """Look up a leaf by its path."""
+    branch = model.example
+    for key in leaf.split("."):
+        branch = branch[int(key) if key.isdigit() else key]
+    return branch
+
+
+def refused(request, options=None, argument="MODEL"):
     with pytest.raises(RequestError) as refusal:
-        load_model(request)
+        load_model(request, options)
     message = str(refusal.value)
-    assert message.startswith("MODEL: ")
+    assert message.startswith(f"{argument}: ")
     assert "\n" not in message
     return message
 
@@ -52,7 +63,10 @@ def test_a_built_in_model_goes_by_its_name(name):
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_built_in_models_example_and_closed_forms_are_of_its_leaves(name):
     model = load_model(name)
-    assert set(model.example) == set(model.leaves)
+    for leaf, shape in model.leaves.items():
+        if model.example:
+            assert np.shape(at_example(model, leaf)) == shape
+    assert {name.partition(".")[0] for name in model.leaves} >= set(model.example)
     assert set(model.closed_forms) <= set(model.parameters)
 
 
@@ -109,7 +123,7 @@ def test_a_file_with_several_models_asks_for_one(write):
     assert f"{file}:NAME" in message
 
 
-@pytest.mark.parametrize("name", ["NONE", "replace", ""])
+@pytest.mark.parametrize("name", ["NONE", "annotations", ""])
 def test_a_name_that_is_no_model_is_refused(write, name):
     assert f"no gradcheck.Model named {name!r}" in refused(f"{write(TWO)}:{name}")
 
@@ -146,3 +160,71 @@ def test_a_file_named_like_a_library_does_not_take_its_place(write):
     import wave
 
     assert hasattr(wave, "open")
+
+
+# --- models that are made to size
+
+MADE = f"""{ONE}from dataclasses import replace
+
+def build(width=2):
+    return replace(MODEL, name=f"made-{{width}}")
+
+def number(width=2):
+    return width
+
+def picky(width=2):
+    raise ValueError("no such width")
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "parameters"),
+    [
+        (None, "network", 187),
+        ({}, "network", 187),
+        ({"depth": 5, "width": 6}, "network", 187),
+        ({"depth": 1}, "network-1x6", 19),
+        ({"depth": 3, "width": 4}, "network-3x4", 53),
+        ({"depth": 20, "width": 64}, "network-20x64", 79_233),
+    ],
+)
+def test_the_network_is_made_to_size(options, name, parameters):
+    model = load_model("network", options)
+    assert model.name == name
+    assert sum(math.prod(shape) for shape in model.parameters.values()) == parameters
+    for leaf, shape in model.leaves.items():
+        assert np.shape(at_example(model, leaf)) == shape
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"widht": 3}, "network has no 'widht'; did you mean 'width'?"),
+        ({"depth": 0}, "expected depth to be at least 1, got 0"),
+        ({"width": -1}, "expected width to be at least 1, got -1"),
+    ],
+)
+def test_a_wrong_option_is_refused(options, complaint):
+    assert complaint in refused("network", options, "--option")
+
+
+def test_a_model_of_fixed_size_has_no_options(write):
+    for request in ("chain", write(ONE), f"{write(TWO)}:OTHER"):
+        message = refused(request, {"width": 3}, "--option")
+        assert message.endswith("has no options; leave out width")
+
+
+def test_a_function_of_a_file_makes_a_model_to_size(write):
+    file = write(MADE)
+    assert load_model(f"{file}:build").name == "made-2"
+    assert load_model(f"{file}:build", {"width": 7}).name == "made-7"
+    assert "has no 'depth'" in refused(f"{file}:build", {"depth": 7}, "--option")
+
+
+def test_a_function_that_makes_no_model_is_refused(write):
+    assert "returns int, not a gradcheck.Model" in refused(f"{write(MADE)}:number")
+    assert "cannot be made: " in refused(f"{write(TWO)}:replace")
+
+
+def test_a_function_that_raises_is_told_in_one_line(write):
+    assert "ValueError: no such width" in refused(f"{write(MADE)}:picky")

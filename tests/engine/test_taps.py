@@ -36,6 +36,7 @@ LAYER = Model(
     loss=layer_loss,
     forward=layer_forward,
     backward=layer_backward,
+    batched=True,
 )
 both_models = pytest.mark.parametrize("model", [CHAIN, LAYER], ids=lambda model: model.name)
 

@@ -114,7 +114,6 @@ def test_the_counterexample_is_plain_and_still_fails():
 @pytest.mark.parametrize(
     "new",
     [
-        "d.f1 = 2 * t.h2 * d.h2\n    d.other = v.omega1 * d.f1\n    d.h1 = d.other",
         "d.f1 = 2 * t.h2 * d.h2\n    other = v.omega1 * d.f1\n    d.h1 = other",
         "d.f1 = 2 * t.h2 * d.h2\n    d.h1 = (lambda: v.omega1 * d.f1)()",
     ],

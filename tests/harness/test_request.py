@@ -30,6 +30,8 @@ REFUSED = [
     ("dtypes", (), "choose among float64, float32"),
     ("dtypes", ("float16",), "no dtype 'float16'; did you mean 'float64'?"),
     ("distribution", "normla", "did you mean 'normal'?"),
+    ("bars", "bal", "there is no 'bal'; did you mean 'ball'?"),
+    ("bars", "", "there is no ''"),
 ]
 
 
@@ -60,6 +62,10 @@ def test_a_setting_outside_its_range_is_refused_by_name(name, value, reason):
         ("ulps", 2.0**20),
         ("dtypes", ("float32",)),
         ("distribution", "log-uniform"),
+        ("bars", "auto"),
+        ("bars", "ball"),
+        ("bars", "stochastic"),
+        ("kinks", True),
     ],
 )
 def test_the_ends_of_a_range_are_accepted(name, value):

@@ -10,15 +10,24 @@ import pytest
 
 import gradcheck
 from gradcheck.adapters import Adapter, all_adapters
+from gradcheck.arithmetic.rounding import Rounding
 from gradcheck.engine import chain
+from gradcheck.harness.reference import Passes
 from gradcheck.harness.request import Request
-from gradcheck.harness.sampling import draw_samples
-from gradcheck.harness.sweep import BLOCK, run_sweep
+from gradcheck.harness.sampling import draw_model, draw_samples
+from gradcheck.harness.sweep import run_sweep
 from gradcheck.harness.verdict import Verdict
 
 GRADIENTS = tuple(chain.MODEL.parameters)
 ALL_BUT_LAST_LAYER = {"beta0", "beta1", "beta2", "omega0", "omega1", "omega2"}
 BOTH = ("float64", "float32")
+BLOCK = 4096
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Evaluate fewer samples at once."""
+    monkeypatch.setattr("gradcheck.harness.sweep.BLOCK", BLOCK)
 
 
 # --- faults of the hand-written pass
@@ -263,7 +272,12 @@ def test_the_tables_repeat_whatever_the_number_of_workers(name, numbers):
 
     def sweep(workers):
         return gradcheck.sweep(
-            "chain-misprint", samples=BLOCK + 1, scale=3, workers=workers, rows=5, adapters=[name]
+            "chain-misprint",
+            samples=3 * BLOCK + 1,
+            scale=3,
+            workers=workers,
+            rows=5,
+            adapters=[name],
         )
 
     first = sweep(workers=1)
@@ -274,20 +288,20 @@ def test_the_tables_repeat_whatever_the_number_of_workers(name, numbers):
 @pytest.mark.parametrize("name", ["complex-step", *FRAMEWORKS])
 def test_what_a_sample_yields_does_not_depend_on_how_many_were_asked_for(name, register, altered):
     def spoil_rare_samples(found, values):
-        found["omega1"][values["x"] > 3.5] *= 1.5
+        found["omega1"][values["x"] > 2.5] *= 1.5
         return found
 
     register({"rare": altered(spoil_rare_samples, name)})
     few, many = (
         gradcheck.sweep(samples=samples, rows=1000).discrepancies.query("verdict == 'disagree'")
-        for samples in (70_000, 2 * BLOCK)
+        for samples in (5000, 2 * BLOCK)
     )
     assert len(many) > len(few) > 10
     assert (few["sample"] > BLOCK).any()
     order = ["dtype", "sample"]
     pd.testing.assert_frame_equal(
         few.sort_values(order, ignore_index=True),
-        many[many["sample"] < 70_000].sort_values(order, ignore_index=True),
+        many[many["sample"] < 5000].sort_values(order, ignore_index=True),
         check_exact=True,
     )
 
@@ -346,3 +360,147 @@ def test_a_loss_that_is_linear_has_constant_adjoints():
     report = gradcheck.sweep(linear, samples=100, adapters=["complex-step"])
     assert report.run["counts"]["agree"] == 200
     assert report.agrees
+
+
+# --- stochastic bars
+
+
+@functools.cache
+def of_a_deep_network():
+    """Sweep 20 layers of 64, beside an adapter one layer of which is off by a hundredth."""
+    name = next((name for name in FRAMEWORKS), "complex-step")
+    honest = all_adapters()[name]
+
+    def prepare(model, dtype):
+        gradients = honest.prepare(model, dtype)
+
+        def planted(values):
+            found = dict(gradients(values))
+            return {**found, "Omega.10": np.asarray(found["Omega.10"]) * dtype.type(1.01)}
+
+        return planted
+
+    model = gradcheck.load_model("network", {"depth": 20, "width": 64})
+    adapters = {"honest": honest, "planted": Adapter(prepare, "for a test", honest.framework)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gradcheck.adapters.all_adapters", lambda: adapters)
+        return run_sweep(model, Request(samples=8, workers=1)).tallies
+
+
+@pytest.mark.skipif(not FRAMEWORKS, reason="neither PyTorch nor JAX is installed")
+@pytest.mark.parametrize("dtype", BOTH)
+def test_of_a_deep_network_nearly_all_is_informative_and_nothing_disagrees(dtype):
+    tallies = [
+        tally
+        for (name, at, _), tally in of_a_deep_network().items()
+        if (name, at) == ("honest", dtype)
+    ]
+    counts = sum(tally.counts for tally in tallies)
+    assert counts.sum() == 8 * 79_233
+    assert counts[Verdict.AGREE] >= 0.95 * counts.sum()
+    assert counts[Verdict.DISAGREE] == counts[Verdict.ERROR] == 0
+    assert max(tally.max_ratio for tally in tallies) < 1
+    assert sum(tally.stochastic for tally in tallies) > 0.1 * counts.sum()
+
+
+@pytest.mark.skipif(not FRAMEWORKS, reason="neither PyTorch nor JAX is installed")
+@pytest.mark.parametrize("dtype", BOTH)
+def test_of_a_deep_network_a_layer_that_is_off_by_a_hundredth_disagrees_alone(dtype):
+    for (name, at, gradient), tally in of_a_deep_network().items():
+        if (name, at) != ("planted", dtype):
+            continue
+        disagree = tally.counts[Verdict.DISAGREE]
+        if gradient != "Omega.10":
+            assert not disagree
+            continue
+        assert disagree > 0.2 * tally.compared
+        assert tally.counts[Verdict.AGREE] + disagree > 0.95 * tally.compared
+        assert tally.stochastic > 0
+        if dtype == "float32":  # in float64 the balls of many a sample are informative
+            assert {case.bar for case in tally.disagreements} == {"stochastic"}
+
+
+NETWORK = gradcheck.load_model("network", {"depth": 3, "width": 4})
+
+
+@pytest.fixture
+def blocks_of_32(monkeypatch):
+    """Evaluate 32 samples of the small network at once, and 5 of them stochastically."""
+    numbers = 53 + 2
+    monkeypatch.setattr("gradcheck.harness.sweep.BLOCK_NUMBERS", 32 * numbers)
+    monkeypatch.setattr("gradcheck.harness.reference.STOCHASTIC_NUMBERS", 5 * 17 * numbers)
+
+
+def small_network(samples, register, altered, **settings):
+    def spoil(found, values):
+        found["Omega.1"] = found["Omega.1"] * values["Omega.1"].dtype.type(1 + 2.0**-13)
+        return found
+
+    register({"spoilt": altered(spoil)})
+    settings = {"rows": 10_000, "audit": 0, "referee_limit": 0, "workers": 1} | settings
+    return gradcheck.sweep(NETWORK, samples=samples, **settings)
+
+
+@pytest.mark.parametrize("bars", ["stochastic", "auto"])
+def test_stochastic_bars_repeat_whatever_the_number_of_workers(
+    bars, register, altered, blocks_of_32
+):
+    one, three = (
+        small_network(100, register, altered, bars=bars, scale=4, workers=workers)
+        for workers in (1, 3)
+    )
+    assert (one.discrepancies["verdict"] == "disagree").sum() > 50
+    assert_same_tables(one, three)
+
+
+@pytest.mark.parametrize("bars", ["stochastic", "auto"])
+def test_a_stochastic_bar_does_not_depend_on_how_many_samples_were_asked_for(
+    bars, register, altered, blocks_of_32
+):
+    few, many = (
+        small_network(samples, register, altered, bars=bars, scale=4).discrepancies.query(
+            "verdict == 'disagree'"
+        )
+        for samples in (50, 96)
+    )
+    order = ["dtype", "sample", "element"]
+    few, many = (
+        table[table["sample"] < 50].sort_values(order, ignore_index=True) for table in (few, many)
+    )
+    assert len(few) > 20
+    pd.testing.assert_frame_equal(few, many, check_exact=True)
+
+
+def test_every_sample_has_signs_of_its_own(blocks_of_32):
+    request = Request(
+        samples=64, dtypes=("float32",), adapters=("complex-step",), bars="stochastic"
+    )
+    tallies = run_sweep(NETWORK, request).tallies
+    assert all(tally.stochastic == tally.compared for tally in tallies.values())
+    assert {tally.worst.bar for tally in tallies.values() if tally.worst} == {"stochastic"}
+
+
+@pytest.mark.parametrize("bars", ["ball", "stochastic", "auto"])
+def test_each_kind_of_bar_agrees_with_an_honest_adapter(bars, blocks_of_32):
+    request = Request(samples=64, adapters=("complex-step",), bars=bars, workers=1)
+    for (_, dtype, _), tally in run_sweep(NETWORK, request).tallies.items():
+        assert not tally.counts[Verdict.DISAGREE]
+        assert tally.counts[Verdict.AGREE] > 0.95 * tally.compared, dtype
+        assert bool(tally.stochastic) <= (bars != "ball")
+
+
+def test_the_signs_are_those_of_the_seed_and_the_block(blocks_of_32):
+    values = draw_model(NETWORK, 0, 0, 32)
+
+    def bound(seed, start):
+        passes = Passes(NETWORK, values, Rounding(np.dtype(np.float64)), bars="stochastic",
+                        seed=seed, start=start)  # fmt: skip
+        return passes.gradient("Omega.1", (2.0**-1022, 1e308), 32).bound
+
+    first = bound(0, 0)
+    assert (first > 0).any()
+    np.testing.assert_array_equal(bound(0, 0), first)
+    for seed, start in ((1, 0), (0, 32)):
+        other = bound(seed, start)
+        assert ((other != first) | (first == 0)).mean() > 0.99
+        np.testing.assert_allclose(other[first > 0], first[first > 0], rtol=0.9)

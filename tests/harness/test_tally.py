@@ -199,6 +199,72 @@ def test_of_several_failures_the_first_is_kept_and_all_are_counted():
     assert found.compared == 23
 
 
+# Kinks, and kinds of bars
+
+
+def on_kinks(values, *, start=0, keep=KEEP, stochastic=None, kink=True, judged=True):
+    """Tally values where the reference is 1, and from 0 to 1 all is honest if on a kink."""
+    values = np.asarray(values, float)
+    one = np.ones(values.shape)
+    hold = Reference(
+        one,
+        2 * ULP * one,
+        one > 2,
+        FLOAT64,
+        np.broadcast_to(kink, values.shape),
+        one / 2,
+        one / 2,
+        None if stochastic is None else np.broadcast_to(stochastic, values.shape),
+    )
+    return tally_comparison(compare(values, hold), start, keep, judged)
+
+
+def test_kinks_are_counted_and_the_earliest_are_kept_with_their_honest_range():
+    found = on_kinks([1.0, 0.5, 0.0, 0.25, 0.75], start=10)
+    assert verdicts(found) == {"kink": 5}
+    assert [(case.sample, case.value) for case in found.kinks] == [(10, 1.0), (11, 0.5), (12, 0.0)]
+    assert {(case.verdict, case.low, case.high) for case in found.kinks} == {("kink", 0.0, 1.0)}
+    assert found.histogram.sum() == 0
+    assert found.worst is None
+
+
+def test_what_lies_outside_a_kinks_range_disagrees_and_keeps_the_range():
+    found = on_kinks([2.0, 0.5])
+    assert verdicts(found) == {"disagree": 1, "kink": 1}
+    (case,) = found.disagreements
+    assert (case.value, case.low, case.high) == (2.0, 0.0, 1.0)
+
+
+def test_beside_a_kink_there_is_no_range():
+    found = on_kinks([2.0, 0.5], kink=[False, True])
+    (case,) = found.disagreements
+    assert np.isnan([case.low, case.high]).all()
+
+
+def test_kinks_of_merged_tallies_are_the_earliest():
+    pieces = [on_kinks([0.5, 0.5], start=start) for start in (0, 2, 4)]
+    merged = reduce(Tally.merge, pieces)
+    assert [case.sample for case in merged.kinks] == [0, 1, 2]
+    assert verdicts(merged) == {"kink": 6}
+
+
+def test_comparisons_with_a_stochastic_bar_are_counted_and_their_cases_say_so():
+    found = on_kinks([2.0, 1.0, 3.0], stochastic=[True, True, False], kink=False)
+    assert found.stochastic == 2
+    bars = {case.sample: case.bar for case in found.disagreements}
+    assert bars == {0: "stochastic", 2: "ball"}
+    assert found.merge(found).stochastic == 4
+    assert on_kinks([1.0], kink=False).stochastic == 0
+
+
+def test_what_is_not_judged_has_neither_kinks_nor_bars():
+    found = on_kinks([0.5, 2.0], stochastic=True, judged=False)
+    assert verdicts(found) == {}
+    assert found.kinks == ()
+    assert found.stochastic == 0
+    assert found.max_ulps > 0
+
+
 # Quantiles
 
 FRACTIONS = [0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0]

@@ -149,6 +149,72 @@ def test_a_verdict_depends_on_distance_bound_and_risk_alone(value, expected, bou
     assert labels(compare(np.array([value]), reference([expected], bound, risk))) == [verdict]
 
 
+# Where a kink may be met, every value between the one-sided derivatives is honest
+
+KINKS = [
+    # value, overflow risk, verdict; the reference is 1, honest are those from 0 to 1
+    (0.0, False, "kink"),
+    (1.0, False, "kink"),
+    (0.5, False, "kink"),
+    (-TINY, False, "kink"),  # less than rounding
+    (-BOUND, False, "disagree"),
+    (EDGE, False, "disagree"),
+    (-1.0, False, "disagree"),
+    (2.0, True, "disagree"),
+    (NAN, False, "disagree"),
+    (INF, False, "disagree"),
+    (NAN, True, "kink"),
+    (-INF, True, "kink"),
+]
+
+
+def on_a_kink(value, low, high, risk=False, *, kink=True):
+    """Compare with a reference of 1 ± BOUND on a kink with honest values from low to high."""
+    value = np.atleast_1d(value)
+    one = np.ones(value.shape)
+    hold = Reference(
+        one,
+        BOUND * one,
+        np.full(value.shape, risk),
+        FLOAT64,
+        np.broadcast_to(kink, value.shape),
+        (low + high) / 2 * one,
+        (high - low) / 2 * one,
+    )
+    return compare(value, hold)
+
+
+@pytest.mark.parametrize(("value", "risk", "verdict"), KINKS)
+def test_on_a_kink_a_verdict_depends_on_the_one_sided_derivatives(value, risk, verdict):
+    assert labels(on_a_kink(value, 0.0, 1.0, risk)) == [verdict]
+
+
+def test_beside_a_kink_a_verdict_depends_on_the_bound():
+    found = on_a_kink([0.0, 0.0, 1.0, 1.0], 0.0, 1.0, kink=[True, False, True, False])
+    assert labels(found) == ["kink", "disagree", "kink", "agree"]
+    assert found.counts.tolist() == [1, 1, 0, 0, 2, 0]
+
+
+def test_a_kink_is_no_agreement_even_where_the_values_are_equal():
+    assert labels(on_a_kink([1.0], 1.0, 1.0)) == ["kink"]
+    assert labels(on_a_kink([1.0], 1.0, 1.0, kink=False)) == ["agree"]
+
+
+def test_where_the_other_side_is_not_known_every_number_is_honest():
+    value = np.array([1.0, 1e300, -5.0])
+    one = np.ones(3)
+    hold = Reference(one, BOUND * one, one > 2, FLOAT64, one > 0, one, np.full(3, INF))
+    assert labels(compare(value, hold)) == ["kink"] * 3
+
+
+def test_where_the_center_of_a_kink_is_not_a_number_every_number_is_honest():
+    hold = Reference(
+        np.ones(1), np.full(1, BOUND), np.array([True]), FLOAT64, np.array([True]),
+        np.array([NAN]), np.array([INF]),
+    )  # fmt: skip
+    assert labels(compare(np.array([1.0]), hold)) == ["kink"]
+
+
 def test_labels_are_the_names_of_the_columns():
     assert LABELS == ("agree", "disagree", "uninformative", "overflow", "kink", "error")
     assert [LABELS[verdict] for verdict in Verdict] == [verdict.label for verdict in Verdict]

@@ -1,0 +1,70 @@
+"""The pytest plugin: a fixture `gradcheck` and the options of its sweeps.
+
+It is loaded by every run of pytest where the package is installed, and imports no library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gradcheck.errors import RequestError
+from gradcheck.options import OPTIONS, TEST_SAMPLES
+
+if TYPE_CHECKING:
+    from gradcheck.engine.model import Model
+    from gradcheck.harness.tables import Report
+
+DEFAULTS = {"samples": TEST_SAMPLES, "seed": OPTIONS["seed"].default}
+"""What can be set for a run of pytest."""
+SETTINGS = pytest.StashKey[Mapping[str, Any]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer what `gradcheck sweep` offers, under a prefix."""
+    group = parser.getgroup("gradcheck", "gradient checks (fixture gradcheck)")
+    for setting, default in DEFAULTS.items():
+        option = OPTIONS[setting]
+        group.addoption(
+            f"--gradcheck-{option.name}",
+            default=str(default),
+            metavar=option.metavar,
+            help=f"{option.meaning} ({default})",
+        )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options before any test is collected."""
+    try:
+        config.stash[SETTINGS] = {
+            setting: OPTIONS[setting].parse(config.getoption(f"gradcheck_{setting}"))
+            for setting in DEFAULTS
+        }
+    except RequestError as error:
+        raise pytest.UsageError(f"--gradcheck-{str(error).removeprefix('--')}") from None
+
+
+class Gradcheck:
+    """What the fixture gives: `assert_agreement` with the settings of this run of pytest."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = settings
+
+    def __call__(self, model: Model | str, **settings: Any) -> Report:
+        """Sweep a model and insist that nothing disagrees; see `gradcheck.testing`."""
+        __tracebackhide__ = True
+        from gradcheck.testing import assert_agreement
+
+        try:
+            return assert_agreement(model, **{**self.settings, **settings})
+        except RequestError as error:
+            problem = " ".join(str(error).split())
+        raise RequestError(problem)  # from here, so that it is told in a line
+
+
+@pytest.fixture(scope="session")
+def gradcheck(pytestconfig: pytest.Config) -> Gradcheck:
+    """Check a model's hand-written backward pass: `gradcheck(model, adapters=["torch"])`."""
+    return Gradcheck(pytestconfig.stash[SETTINGS])

@@ -1,0 +1,142 @@
+"""A failed sweep as the message of an assertion: the report, cut to what a log should hold."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import sys
+import textwrap
+from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+from rich.console import Console
+
+from gradcheck.engine import BUILT_IN
+from gradcheck.engine.model import Model
+from gradcheck.harness.tables import DEFECT, Report
+from gradcheck.harness.verdict import Verdict
+from gradcheck.options import OPTIONS
+from gradcheck.reports.terminal import WIDTH, print_report
+
+LINES = 40
+"""What a message may hold, lines that are wider than `WIDTH` counted as several."""
+ROWS = (18, 12, 6)
+"""What its table may hold: both dtypes of the adapters that run by default, or else fewer."""
+CASES = 2
+WRONG_LINES = 2
+LONGEST = 4 * WIDTH
+"""What a line may hold: commands are not folded, so that they can be copied."""
+UNKNOWN_SOURCE = "FILE.py:NAME"
+"""Stands for a model that the command line could not find."""
+FAILURES = (Verdict.DISAGREE.label, Verdict.ERROR.label, DEFECT)
+
+
+def describe_failure(report: Report, source: str) -> str:
+    """Say in at most `LINES` lines what disagrees, who is to blame and where.
+
+    `source` is what the model goes by on the command line.
+    """
+    for rows in ROWS:
+        lines = _render(report, source, rows)
+        if sum(map(_height, lines)) <= LINES:
+            break
+    heights = list(accumulate(map(_height, lines)))
+    if heights[-1] > LINES:
+        kept = sum(height < LINES for height in heights)
+        lines[kept:] = [f"… {len(lines) - kept} lines more: {_sweep_command(report, source)}"]
+    return "\n".join(lines)
+
+
+def find_source(model: Model | str) -> str:
+    """Say what a model goes by on the command line: its built-in name, or a file and a name."""
+    if isinstance(model, str):
+        return shlex.quote(model)
+    functions = (model.loss, model.forward, model.backward)
+    homes = [sys.modules.get(getattr(function, "__module__", "")) for function in functions]
+    for module in (*homes, *sys.modules.values()):
+        if not isinstance(module, ModuleType):
+            continue
+        names = [name for name, value in vars(module).items() if value is model]
+        if names and module.__name__ in BUILT_IN.values():
+            return model.name
+        if names and str(file := vars(module).get("__file__")).endswith(".py"):
+            path = Path(str(file))
+            shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+            return shlex.quote(f"{shown}:{names[0]}")
+    return UNKNOWN_SOURCE
+
+
+def _headline(report: Report) -> str:
+    """Say in one line what is wrong: all that a summary of many tests shows."""
+    counts, facts = report.run["counts"], []
+    if len(report.diagnosis):
+        first = report.diagnosis.iloc[0]
+        facts.append(f"first wrong line {Path(first['file']).name}:{first['line']}")
+    if counts["disagree"]:
+        compared = sum(counts[verdict.label] for verdict in Verdict)
+        facts.append(f"{counts['disagree']:,} of {compared:,} comparisons disagree")
+    if counts["error"]:
+        failed = report.overview.loc[report.overview["error"] > 0, "adapter"].unique()
+        facts.append(f"{', '.join(failed[:3])}{' and others' * (len(failed) > 3)} failed")
+    if counts[DEFECT]:
+        facts.append(f"{counts[DEFECT]:,} bounds were too narrow")
+    if report.run["misstated"]:
+        facts.append("the definition and the forward pass differ")
+    if report.run["audit"]["refuted"]:
+        facts.append(f"{report.run['audit']['refuted']:,} gradients are wrong that nobody disputes")
+    return f"{report.run['request']['model']}: {'; '.join(facts)}"
+
+
+def _render(report: Report, source: str, rows: int) -> list[str]:
+    """Print the part of a report that is most worth having, with so many rows of its table."""
+    overview = report.overview
+    failing = overview[list(FAILURES)].any(axis=1)
+    kept = overview.index.isin([*overview.index[failing], *overview.index[~failing]][:rows])
+    shown = replace(
+        report,
+        overview=overview[kept],
+        discrepancies=_worst_of_each_culprit(report.discrepancies),
+        diagnosis=report.diagnosis.head(WRONG_LINES),
+    )
+    console = Console(file=io.StringIO(), width=WIDTH, highlight=False, color_system=None)
+    with console.capture() as captured:
+        print_report(shown, [], source, console)
+    lines = [_headline(report), *captured.get().splitlines()]
+    if (left := len(overview) - rows) > 0:
+        lines.append(f"{left} rows of the table left out")
+    return [part for line in lines for part in _fold(line.rstrip(), _sweep_command(report, source))]
+
+
+def _worst_of_each_culprit(cases: pd.DataFrame) -> pd.DataFrame:
+    failed = cases[cases["verdict"].isin(FAILURES)]
+    settled = failed[failed["culprit"] != ""]
+    worst = (failed if settled.empty else settled).sort_values(
+        "ulps", ascending=False, kind="stable"
+    )
+    return worst.drop_duplicates("sample").drop_duplicates("culprit").head(CASES)
+
+
+def _sweep_command(report: Report, source: str) -> str:
+    """Ask for the whole report on the command line."""
+    request = report.run["request"]
+    changed = [
+        f"--{option.name} {request[setting]}"
+        for setting, option in OPTIONS.items()
+        if setting in request and request[setting] != option.default
+    ]
+    return " ".join(["gradcheck sweep", source, *changed, *["--kinks"] * request["kinks"]])
+
+
+def _fold(line: str, otherwise: str) -> list[str]:
+    """Fold a line at `WIDTH`, but not a command: if it is too long, tell where it is shown."""
+    indent = line[: len(line) - len(line.lstrip())]
+    if not line.startswith("gradcheck ", len(indent)):
+        return textwrap.wrap(line, WIDTH, subsequent_indent=indent + "  ")
+    return [line if len(line) <= LONGEST else f"{indent}too long for here; shown by: {otherwise}"]
+
+
+def _height(line: str) -> int:
+    return max(1, -(-len(line) // WIDTH))

@@ -1,0 +1,14 @@
+"""How a model declares what its inputs and parameters are drawn from: `sampling.positive()`."""
+
+from gradcheck.engine.domains import (
+    Domain,
+    integers,
+    normal,
+    one_hot,
+    positive,
+    scaled,
+    uniform,
+    unit_norm,
+)
+
+__all__ = ["Domain", "integers", "normal", "one_hot", "positive", "scaled", "uniform", "unit_norm"]

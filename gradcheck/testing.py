@@ -1,0 +1,62 @@
+"""Assertions for tests."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.harness.request import Request
+from gradcheck.options import TEST_SAMPLES
+
+if TYPE_CHECKING:
+    from gradcheck.engine.model import Model
+    from gradcheck.harness.tables import Report
+
+FRAMEWORKS = r"(torch|jax)(\.|$)"
+"""Modules whose warnings are not about the model."""
+
+
+def assert_agreement(
+    model: Model | str,
+    *,
+    samples: int = TEST_SAMPLES,
+    seed: int = Request.seed,
+    **settings: Any,
+) -> Report:
+    """Sweep a model and insist that nothing disagrees.
+
+    Parameters
+    ----------
+    model
+        A `Model`, a built-in name, or `path/to/file.py[:NAME]`.
+    samples, seed
+        How many random parameter sets to compare, and which ones.
+    **settings
+        The other fields of `Request`, such as `adapters=["torch"]`.
+
+    Raises
+    ------
+    AssertionError
+        If something disagrees or an adapter fails: with the verdicts, the culprit, the first wrong
+        line and the plainest numbers that show it.
+    RequestError
+        If the request cannot be met.
+
+    Examples
+    --------
+    >>> gradcheck.testing.assert_agreement("chain", adapters=["complex-step"]).agrees
+    True
+    """
+    __tracebackhide__ = True
+    from gradcheck.api import sweep
+    from gradcheck.reports.failure import describe_failure, find_source
+
+    with warnings.catch_warnings():
+        # Where tests make errors of warnings, a framework's own must not pass for a failed adapter.
+        warnings.filterwarnings("default", module=FRAMEWORKS)
+        for outdated in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=outdated, module=FRAMEWORKS)
+        report = sweep(model, samples=samples, seed=seed, **settings)
+    if not report.agrees:
+        raise AssertionError(describe_failure(report, find_source(model)))
+    return report
