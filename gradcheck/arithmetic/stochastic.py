@@ -6,6 +6,10 @@ honestly may, with a random sign. If what they say scatters by σ̂, an honest e
 t·σ̂ with a stated probability only: t is the quantile of Student's distribution with `RUNS` degrees
 of freedom. Comparisons are of two evaluations that both err, hence the √2 in every bar.
 
+All of this holds while errors are so small that what comes of them is proportional to them. Where
+the bar of an argument is so wide that a function bends over it, or passes through a period, nothing
+is known of the result.
+
 References
 ----------
 D. S. Parker, *Monte Carlo Arithmetic: exploiting randomness in floating-point arithmetic*, UCLA
@@ -34,6 +38,9 @@ Floats = NDArray[np.float64]
 RUNS = 16
 ALPHA = 1e-12
 """How probable it is that an honest comparison is beyond its bar: 0.001 false alarms in 10⁹."""
+
+LINEAR = 0.5
+"""How wide a bar may be, relative to the length over which a function bends."""
 
 ARITHMETIC = frozenset({np.add, np.subtract, np.multiply, np.divide})
 """Functions that are correctly rounded."""
@@ -194,7 +201,28 @@ class Stochastic(Batched):
         if ufunc not in (np.add, np.subtract):  # what underflows is no exact zero
             lost = (result == 0) & _all_present(values) & np.isfinite(values[0])
             error = np.where(lost, self.rounding.smallest_normal, error)
+        result[1:][:, self._bends(ufunc, operands, result.shape[1:])] = np.nan
         return self._perturbed(result, error, operands)
+
+    def _bends(
+        self, ufunc: np.ufunc, operands: Sequence[Stochastic], shape: tuple[int, ...]
+    ) -> NDArray[np.bool_]:
+        """Tell where a function is far from linear over the bars of its arguments."""
+        wide = [operand.rad for operand in operands]
+        sizes = [np.abs(operand.mid) for operand in operands]
+        if ufunc in (np.add, np.subtract):
+            bends: Any = False
+        elif ufunc is np.multiply:
+            bends = (wide[0] > LINEAR * sizes[0]) & (wide[1] > LINEAR * sizes[1])
+        elif ufunc is np.divide:
+            bends = wide[1] > LINEAR * sizes[1]
+        elif ufunc in (np.log, np.sqrt, np.power):
+            bends = wide[0] > LINEAR * sizes[0]
+        elif ufunc is np.log1p:
+            bends = wide[0] > LINEAR * np.abs(1 + operands[0].mid)
+        else:
+            bends = wide[0] > LINEAR
+        return np.broadcast_to(bends, shape)
 
     def contract(
         self, function: Function, operands: Sequence[Stochastic], terms: int
@@ -214,6 +242,16 @@ class Stochastic(Batched):
         square = result * result
         variance = whole * square + mixed * np.maximum(squares - square / terms, 0)
         variance += (len(operands) - 1) * squares
+        if len(operands) == 2:
+            # One run stands for all, so that the function finds the axes that it expects.
+            (a, wide_a), (b, wide_b) = (
+                (np.abs(o.mid)[None], o.rad[None]) if o.hidden else (np.abs(o.mid), o.rad)
+                for o in operands
+            )
+            if wide_a.any() and wide_b.any():
+                proportional = function(a, wide_b) + function(wide_a, b)
+                bends = ~(function(wide_a, wide_b) <= LINEAR * proportional)
+                result[1:][:, bends[0]] = np.nan
         return self._perturbed(result, self.rounding.unit_roundoff * np.sqrt(variance), operands)
 
     def _perturbed(

@@ -192,3 +192,25 @@ def test_every_rule_of_balls_is_stochastic_too():
         operands = [x, 2] if ufunc is np.power else [x] * ufunc.nin
         assert np.isfinite(ufunc(*operands).rad).all()
     assert set(RULES) >= stochastic.ARITHMETIC | stochastic.EXACT
+
+
+BENT = {
+    "a sine through a period": lambda x: np.sin(x * 1e7),
+    "an exponential of a wide argument": lambda x: np.exp((x + 1e7) - 1e7),
+    "a quotient by what may be zero": lambda x: 1 / ((x + 1e7) - 1e7),
+    "a product of two unknowns": lambda x: ((x + 1e7) - 1e7) * ((x + 2e7) - 2e7),
+    "a sum of such products": lambda x: ((x + 1e7) - 1e7)[None] @ ((x + 2e7) - 2e7)[:, None],
+}
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_where_a_function_bends_over_the_bar_nothing_is_known(name):
+    x = numbers(np.full((1, 1), 0.7))
+    with np.errstate(all="ignore"):
+        bent = BENT[name](x)
+    assert np.isinf(bent.rad).all()
+
+
+def test_a_linear_function_of_an_unknown_keeps_its_bar():
+    x = numbers(np.full((1, 1), 0.7))
+    assert np.isfinite((3 * ((x + 1e7) - 1e7) + x).rad).all()
