@@ -119,6 +119,34 @@ def enclose_gradients(
     return {name: np.stack(arrays) for name, arrays in found.items()}
 
 
+def losses_differ(model: Model, values: Mapping[str, Any], bits: int = 256) -> bool:
+    """Tell whether definition and forward pass are provably not the same function.
+
+    They are if what they say is farther apart than 2⁻³⁰ of it, which no constant's rounding is.
+
+    Raises
+    ------
+    UnsupportedOperationError
+        If Arb cannot follow one of them.
+    """
+    with precision(bits):
+        for sample in rows(model, _leaves(values)):
+            try:
+                _, t, _ = run_passes(model, np, _numbers(sample))
+                pair = [t["loss"], model.loss(np, Given(_numbers(sample)))]
+            except (ValueError, ZeroDivisionError, UndecidedError):
+                continue
+            except (TypeError, AttributeError) as error:
+                raise UnsupportedOperationError(str(error)) from error
+            one, other = (
+                np.asarray(_EACH_BALL(x.array if isinstance(x, Reals) else x), dtype=object).item()
+                for x in pair
+            )
+            if abs(one - other) > abs(one) * 2.0**-30:
+                return True
+    return False
+
+
 def enclose_derivative(
     model: Model, values: Mapping[str, Any], name: str, element: tuple[int, ...], bits: int
 ) -> Enclosures:

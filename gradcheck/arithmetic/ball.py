@@ -172,7 +172,7 @@ class Ball(Batched):
         ufunc: np.ufunc,
         a: Ball,
         b: Ball,
-        discrete: bool,
+        closed: Any,
         extremum: tuple[int, ...] | None,
     ) -> Ball:
         """Compare; what is open lies between 0 and 1.
@@ -180,14 +180,15 @@ class Ball(Batched):
         An exact tie of numbers is open too, for that is where a kink is; one of integers is not.
         """
         result = np.asarray(ufunc(a.mid, b.mid), dtype=np.float64)
-        lead = a.mid - np.asarray(b.mid)
+        lead = a.mid.astype(np.float64, copy=False) - b.mid.astype(np.float64, copy=False)
         choices = self._result(result, EXACT, (a, b)).choices
         slack = (a.rad + b.rad) * RADIUS_INFLATION
         exact = a.rad is EXACT and b.rad is EXACT
-        discrete |= ufunc in (np.equal, np.not_equal) and exact and extremum is None
-        if not discrete and extremum is None and choices.arguments is not None:
+        if ufunc in (np.equal, np.not_equal) and exact and extremum is None:
+            closed = True
+        if closed is not True and extremum is None and choices.arguments is not None:
             choices.arguments.append((lead, slack))
-        left_open = np.zeros(result.shape, bool) if discrete else ~(np.abs(lead) > slack)
+        left_open = ~(np.abs(lead) > slack) & ~np.asarray(closed)
         if extremum is not None:
             only = left_open.sum(extremum, keepdims=True) == 1
             result = np.where(left_open & only, ufunc(0, 0), result)

@@ -88,7 +88,7 @@ class Batched(np.lib.mixins.NDArrayOperatorsMixin):
         broadcasts over a leading sample axis.
     """
 
-    __slots__ = ("choices", "extremum_of", "frozen", "hidden", "write_back")
+    __slots__ = ("choices", "extremum_of", "frozen", "hidden", "settled", "write_back")
     __hash__ = None  # type: ignore[assignment]
 
     hidden: int
@@ -96,6 +96,8 @@ class Batched(np.lib.mixins.NDArrayOperatorsMixin):
     frozen: bool
     extremum_of: tuple[Storage, tuple[int, ...]] | None
     """Whose largest or smallest elements these are, and along which axes."""
+    settled: NDArray[np.bool_] | None
+    """Where these are constants for certain, whatever the inputs; `None` if nowhere or unknown."""
     write_back: Callable[[Any], None] | None
     """How the array of which this is a view follows its changes."""
 
@@ -103,6 +105,7 @@ class Batched(np.lib.mixins.NDArrayOperatorsMixin):
         """Set what all kinds have."""
         self.hidden, self.choices = hidden, choices or Choices(0)
         self.frozen, self.extremum_of, self.write_back = False, None, None
+        self.settled = None
 
     # What a kind of number says about itself.
 
@@ -133,9 +136,9 @@ class Batched(np.lib.mixins.NDArrayOperatorsMixin):
 
     @abstractmethod
     def compared(
-        self, ufunc: np.ufunc, a: Self, b: Self, discrete: bool, extremum: tuple[int, ...] | None
+        self, ufunc: np.ufunc, a: Self, b: Self, closed: Any, extremum: tuple[int, ...] | None
     ) -> Self:
-        """Compare; 1 stands for true, 0 for false.
+        """Compare; 1 stands for true, 0 for false. Where it is `closed`, a tie is none.
 
         If one operand is the other's own extremum along the axes `extremum`, it is equal to one of
         its elements for certain.
@@ -338,7 +341,11 @@ class Batched(np.lib.mixins.NDArrayOperatorsMixin):
 
     def lifted(self, value: Any) -> Self:
         """Return a number of this kind as it is, and anything else as a constant."""
-        return value if isinstance(value, type(self)) else self.constant(value)
+        if isinstance(value, type(self)):
+            return value
+        constant = self.constant(value)
+        constant.settled = np.ones((), bool)
+        return constant
 
     def _mapped(self, function: Callable[[Storage], Storage], hidden: int) -> Self:
         """Move the numbers of every part in the same way."""
@@ -435,12 +442,19 @@ class Batched(np.lib.mixins.NDArrayOperatorsMixin):
         aligned = aligned_operands([self.lifted(operand) for operand in operands])
         if ufunc in COMPARISONS:
             a, b = aligned
-            return self.compared(ufunc, a, b, discrete, _extremum_axes(ufunc, operands))
+            closed: Any = discrete
+            if a.settled is not None and b.settled is not None:
+                closed = closed | (a.settled & b.settled)
+            answer = self.compared(ufunc, a, b, closed, _extremum_axes(ufunc, operands))
+            answer.settled = ~answer.left_open
+            return answer
         if discrete and ufunc in INTEGER:
             hidden = max(operand.hidden for operand in aligned)
             integers = (operand.parts[0].astype(np.int64) for operand in aligned)
             return self.with_parts([ufunc(*integers)], hidden)
-        return aligned[0].elementwise(ufunc, aligned)
+        result = aligned[0].elementwise(ufunc, aligned)
+        settle(ufunc, aligned, result)
+        return result
 
     def __array_function__(self, function: Function, types: Any, args: Any, kwargs: Any) -> Any:
         """Apply a NumPy function that is not a ufunc, or refuse it by name."""
@@ -600,6 +614,27 @@ def _is_same(a: Storage, b: Storage) -> bool:
     """Tell whether two arrays are one, or the same view of one."""
     starts = [array.__array_interface__["data"] for array in (a, b)]
     return starts[0] == starts[1] and a.shape == b.shape and a.strides == b.strides
+
+
+def settle(ufunc: np.ufunc, operands: Sequence[Any], result: Any) -> None:
+    """Note where a result is a constant: one that was surely chosen, or a product with zero.
+
+    What it depends on has no part in it there, so that to compare it with its equal is no kink.
+    """
+    if all(operand.settled is None for operand in operands) or result.dtype.hasobject:
+        return
+    exact = ~result.left_open
+    if ufunc in (np.maximum, np.minimum):
+        for chosen, other in (operands, operands[::-1]):
+            if chosen.settled is not None:
+                taken = (result.decisive == chosen.decisive) & (other.decisive != chosen.decisive)
+                found = chosen.settled & taken & exact
+                result.settled = found if result.settled is None else result.settled | found
+    elif ufunc is np.multiply:
+        for operand in operands:
+            if operand.settled is not None:
+                found = operand.settled & (operand.decisive == 0) & exact
+                result.settled = found if result.settled is None else result.settled | found
 
 
 def called(function: Function, name: str, args: Any, kwargs: Any) -> Any:

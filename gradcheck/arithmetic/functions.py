@@ -248,7 +248,13 @@ def _where(condition: Any, *cases: Any) -> Any:
         key=lambda o: (not o.is_discrete, o.hidden),
     )
     aligned = aligned_operands([first.lifted(operand) for operand in (condition, *cases)])
-    return first.choose(*aligned)
+    result = first.choose(*aligned)
+    decided, *choices = aligned
+    if not result.dtype.hasobject and any(choice.settled is not None for choice in choices):
+        never = np.zeros((), bool)
+        one, other = (never if c.settled is None else c.settled for c in choices)
+        result.settled = np.where(decided.decisive != 0, one, other) & ~decided.left_open
+    return result
 
 
 def _logical(*cases: Any) -> Any:

@@ -74,7 +74,7 @@ class Plain(Batched):
         ufunc: np.ufunc,
         a: Plain,
         b: Plain,
-        discrete: bool,
+        closed: Any,
         extremum: tuple[int, ...] | None,
     ) -> Plain:
         """Compare the real parts."""

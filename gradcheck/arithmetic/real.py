@@ -250,11 +250,11 @@ class Reals(Batched):
         ufunc: np.ufunc,
         a: Reals,
         b: Reals,
-        discrete: bool,
+        closed: Any,
         extremum: tuple[int, ...] | None,
     ) -> Reals:
         """Compare."""
-        if discrete:
+        if closed is True:
             return Reals(np.asarray(ufunc(a.array, b.array)))
         return Reals(np.asarray(ufunc(_reals(a.array), _reals(b.array)), dtype=bool))
 

@@ -1,10 +1,10 @@
 """Stochastic arithmetic: the same code run many times, every operation with a random rounding.
 
 Balls add absolute values, and so lose what cancels in deep networks. Here a number is a float64
-evaluation without perturbation and `RUNS` more in which every operation errs by as much as it
-honestly may, with a random sign. If what they say scatters by σ̂, an honest evaluation is beyond
-t·σ̂ with a stated probability only: t is the quantile of Student's distribution with `RUNS` degrees
-of freedom. Comparisons are of two evaluations that both err, hence the √2 in every bar.
+evaluation without perturbation and `RUNS` more in which every operation errs at random, its root
+mean square being as much as it honestly may. If what they say scatters by σ̂, an honest evaluation
+is beyond t·σ̂ with a stated probability only: t is the quantile of Student's distribution with
+`RUNS` degrees of freedom. Comparisons are of two evaluations that both err, hence the √2.
 
 All of this holds while errors are so small that what comes of them is proportional to them. Where
 the bar of an argument is so wide that a function bends over it, or passes through a period, nothing
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from gradcheck.arithmetic import functions  # noqa: F401 - what all numbers know
 from gradcheck.arithmetic.batched import Batched, Choices, Function, Storage, refused
-from gradcheck.arithmetic.rounding import Rounding
+from gradcheck.arithmetic.rounding import LOG1P_DIP, Rounding
 from gradcheck.arithmetic.rules import RULES
 
 Floats = NDArray[np.float64]
@@ -69,7 +69,7 @@ def student_quantile(alpha: float, degrees: int) -> float:
 
 
 class Noise:
-    """Random signs, of which no system's generator of normal numbers takes part.
+    """Random numbers, of which no system's generator of normal numbers takes part.
 
     Parameters
     ----------
@@ -85,6 +85,12 @@ class Noise:
         count = int(np.prod(shape))
         words = self._words.random_raw(-(-count // 64)).view(np.uint8)
         return np.unpackbits(words, count=count).reshape(shape).view(np.bool_)
+
+    def errors(self, shape: tuple[int, ...]) -> Floats:
+        """Return numbers of mean square 1, evenly from −√3 to √3."""
+        count = int(np.prod(shape))
+        fractions = (self._words.random_raw(count) >> np.uint64(11)) * 2.0**-53
+        return np.asarray((fractions.reshape(shape) * 2 - 1) * sqrt(3))
 
 
 class Stochastic(Batched):
@@ -171,7 +177,8 @@ class Stochastic(Batched):
         if not self.hidden:
             return np.zeros(self.runs.shape)
         with np.errstate(all="ignore"):
-            scatter = np.abs(self.runs[1:] - self.runs[0])
+            runs = _floats(self.runs)
+            scatter = np.abs(runs[1:] - runs[0])
             masked = (self.runs[1:] == -np.inf) & (self.runs[0] == -np.inf)
             scatter = np.where(masked, 0.0, scatter)  # the −∞ of a mask is exact
             widest = scatter.max(axis=0)  # by which is divided, lest the squares underflow
@@ -197,12 +204,22 @@ class Stochastic(Batched):
         squares = ufunc is np.power and np.all(values[1] == 2)
         correctly_rounded = ufunc in ARITHMETIC or squares
         roundoffs = 1.0 if correctly_rounded else 2 * self.rounding.allowance(ufunc.__name__)
+        roundoffs = roundoffs + self._more_roundoffs(ufunc, operands[0].mid)
         error = roundoffs * self.rounding.unit_roundoff * np.abs(result)
         if ufunc not in (np.add, np.subtract):  # what underflows is no exact zero
             lost = (result == 0) & _all_present(values) & np.isfinite(values[0])
             error = np.where(lost, self.rounding.smallest_normal, error)
         result[1:][:, self._bends(ufunc, operands, result.shape[1:])] = np.nan
         return self._perturbed(result, error, operands)
+
+    def _more_roundoffs(self, ufunc: np.ufunc, argument: Floats) -> Any:
+        """Return what some functions err besides, as in the rules of balls."""
+        if ufunc in (np.sinh, np.cosh):
+            return 2 * np.abs(argument)
+        if ufunc is np.log1p and self.rounding.dtype == np.float64:
+            low, high, ulps = LOG1P_DIP
+            return np.where((argument > low) & (argument < high), 2 * ulps, 0.0)
+        return 0.0
 
     def _bends(
         self, ufunc: np.ufunc, operands: Sequence[Stochastic], shape: tuple[int, ...]
@@ -231,7 +248,8 @@ class Stochastic(Batched):
 
         With S the sum of n products and Q that of their squares, the squares of the n − 1 partial
         sums add up to S²·Σ(k/n)² + (Q − S²/n)·Σ k(n − k)/(n(n − 1)), k from 2 to n, on average
-        over the orders in which the products may be added. The errors of the products add Q.
+        over the orders in which the products may be added. The errors of the products add Q. One
+        order that is far from average, such as all positive products first, may err more.
         """
         values = [_floats(operand.runs) for operand in operands]
         result = np.array(function(*values))
@@ -261,7 +279,7 @@ class Stochastic(Batched):
         subnormal = (np.abs(result) < self.rounding.smallest_normal) & (result != 0)
         error = np.where(subnormal, np.maximum(np.abs(result), error), error)
         error = np.where(np.isinf(result), 0.0, error)
-        result[1:] += np.where(self.noise.bits(result[1:].shape), error[1:], -error[1:])
+        result[1:] += self.noise.errors(result[1:].shape) * error[1:]
         return self._result(result, operands)
 
     def _result(self, runs: Floats, operands: Sequence[Stochastic]) -> Stochastic:
@@ -273,15 +291,15 @@ class Stochastic(Batched):
         ufunc: np.ufunc,
         a: Stochastic,
         b: Stochastic,
-        discrete: bool,
+        closed: Any,
         extremum: tuple[int, ...] | None,
     ) -> Stochastic:
         """Compare; each run answers what is open at random."""
         lead = self._result(_floats(a.runs) - _floats(b.runs), (a, b))
         result = np.asarray(ufunc(a.mid, b.mid), dtype=np.float64)
         left_open = np.zeros(result.shape, bool)
-        if not discrete:
-            left_open = ~(np.abs(lead.mid) > lead.rad)
+        if closed is not True:
+            left_open = ~(np.abs(lead.mid) > lead.rad) & ~np.asarray(closed)
             if ufunc in (np.equal, np.not_equal) and extremum is None:
                 left_open &= lead.rad > 0
         if extremum is not None:
@@ -291,7 +309,9 @@ class Stochastic(Batched):
         runs = np.array(np.broadcast_to(result, lead.runs.shape))
         lead.choices.note(left_open)
         if lead.choices.both and left_open.any():
-            runs[1:] = np.where(left_open, self.noise.bits(runs[1:].shape), runs[1:])
+            answers = self.noise.bits(runs[1:].shape)
+            answers[0], answers[1] = True, False  # both are given, whatever chance says
+            runs[1:] = np.where(left_open, answers, runs[1:])
         return self._result(runs, (a, b))
 
     def choose(self, condition: Stochastic, a: Stochastic, b: Stochastic) -> Stochastic:

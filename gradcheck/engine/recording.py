@@ -142,8 +142,15 @@ def _frames_outside() -> list[Any]:
     return frames
 
 
-def record_lines(model: Model) -> tuple[dict[str, Line], dict[str, Line]]:
+def record_lines(
+    model: Model, sample: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Line], dict[str, Line]]:
     """Run both passes once and note the lines.
+
+    Parameters
+    ----------
+    sample
+        Inputs and parameters as the model takes them; all ones unless given.
 
     Returns
     -------
@@ -155,7 +162,7 @@ def record_lines(model: Model) -> tuple[dict[str, Line], dict[str, Line]]:
         name: np.ones((1, *shape) if model.batched else shape, _kind(model, name))
         for name, shape in model.leaves.items()
     }
-    v = _RecordingBoard("v", recorder, ones)
+    v = _RecordingBoard("v", recorder, ones if sample is None else sample)
     t = _RecordingBoard("t", recorder, {})
     d = _RecordingBoard("d", recorder, {})
     with np.errstate(all="ignore"):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gradcheck.adapters import normal_range
 from gradcheck.adapters.steps import evaluate
-from gradcheck.arithmetic.arb import UnsupportedOperationError, distance_above
+from gradcheck.arithmetic.arb import UnsupportedOperationError, distance_above, losses_differ, rows
 from gradcheck.arithmetic.ball import Ball
 from gradcheck.arithmetic.plain import Plain
 from gradcheck.arithmetic.rounding import Rounding
@@ -101,6 +101,8 @@ def diagnose(
         if passes.misstatement(passes.samples):
             return tuple(_wrong_forward_line(model, values, passes))
     try:
+        if losses_differ(model, {name: array[:FEWEST_SAMPLES] for name, array in values.items()}):
+            return tuple(_wrong_forward_line(model, values, passes))
         with np.errstate(all="ignore"):
             found = _Backward(model, values, passes, disputed).findings()
     except UnsupportedOperationError:  # Arb can follow the definition, but not the forward pass
@@ -137,7 +139,9 @@ class _Backward:
         evaluation: Evaluation = passes
         if not _tells(passes, disputed or model.parameters):
             evaluation = stochastic_passes(model, values, FLOAT64)
-        _, lines = record_lines(model)
+        # On the second sample, which is a disputed one if there are any: a pass may have branches.
+        samples = list(rows(model, {name: array[:2] for name, array in values.items()}))
+        _, lines = record_lines(model, samples[-1])
         self.t, self.d = _balls(evaluation.t), _balls(evaluation.d)
         self.v = _balls(evaluation.v)
         self.shapes = {name: self.t[name].mid.shape[1:] for name in self.t if name != "loss"}

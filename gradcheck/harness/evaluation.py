@@ -175,6 +175,11 @@ class Evaluation:
         largest[np.isnan(largest)] = np.inf
         return largest
 
+    def overflow_risk(self, ndim: int) -> NDArray[np.bool_]:
+        """Tell on which samples another order of products may overflow, shape `(n, 1, …)`."""
+        risk = ~(self.largest <= np.sqrt(self.rounding.largest))
+        return np.asarray(risk.reshape((-1,) + (1,) * (ndim - 1)))
+
     def bars(self, name: str, normal_range: tuple[float, float]) -> Bars:
         """Return a parameter's gradient.
 

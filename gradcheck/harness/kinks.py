@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.arithmetic.ball import Ball
-from gradcheck.arithmetic.batched import Choices
+from gradcheck.arithmetic.batched import Choices, OneSampleError
 from gradcheck.arithmetic.rounding import Rounding
 from gradcheck.engine.model import Model, run_passes
 from gradcheck.errors import RequestError
@@ -53,6 +53,10 @@ def place_on_kinks(model: Model, values: Values, start: int, rounding: Rounding)
     if not leads.shape[1]:
         raise RequestError(
             f"--kinks: the passes of {model.name} compare nothing, so they have no kinks"
+        )
+    if not movable:
+        raise RequestError(
+            f"--kinks: every number of {model.name} has a declared range, so none can be moved"
         )
     kink = (start + samples) % leads.shape[1]
 
@@ -129,7 +133,13 @@ def _compared(
     leaves = {
         name: Ball.from_value(array, rounding, hidden, choices) for name, array in values.items()
     }
-    run_passes(model, np, leaves)
+    try:
+        run_passes(model, np, leaves)
+    except OneSampleError as error:
+        raise RequestError(
+            f"--kinks: the passes of {model.name} branch on a value, so that they take one sample "
+            f"at a time; use np.where"
+        ) from error
     columns = [
         [np.broadcast_to(part, lead.shape).reshape(samples, -1) for part in (lead, slack)]
         for lead, slack in choices.arguments

@@ -196,9 +196,13 @@ def _rule(
     share = case.bound / 2
     if case.low <= case.high:  # on a kink; the adapter is outside, or there would be no case
         with precision(PRECISIONS[0]):
-            honest_values = flint.arb(case.low).union(flint.arb(case.high))
-            meets = honest_values.overlaps(truth)
-            return Ruling(_one_sided(truth), adapter if meets else BOTH)
+            by_hand = flint.arb(case.low).union(flint.arb(case.high))
+            given = flint.arb(case.value, share) if np.isfinite(case.value) else None
+            if given is not None and given.overlaps(truth):
+                culprit = REFERENCE
+            else:
+                culprit = adapter if by_hand.overlaps(truth) else BOTH
+            return Ruling(_one_sided(truth), culprit)
     with precision(PRECISIONS[0]):
         reference_wrong = is_outside(case.reference, truth, share)
         if formula is not None and formula.overlaps(truth):

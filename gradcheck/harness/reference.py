@@ -141,6 +141,7 @@ class Passes(Evaluation):
         """Return the reference of a parameter's gradient for the first `count` samples."""
         bars = self.bars(name, normal_range)
         stochastic: Mask | None = None
+        overflow_risk = np.broadcast_to(self.overflow_risk(bars.value.ndim), bars.value.shape)
         if self._kind != "ball" and (
             self._kind == "stochastic"
             or bars.kink.any()
@@ -154,8 +155,9 @@ class Passes(Evaluation):
                 for mine, new in zip(vars(bars).values(), vars(other).values(), strict=True):
                     mine[rows] = np.where(better, new, mine[rows])
                 stochastic[rows] = better
-        largest = self.largest.reshape((-1,) + (1,) * (bars.value.ndim - 1))
-        overflow_risk = ~(largest <= np.sqrt(self.rounding.largest))
+                overflow_risk = overflow_risk.copy()
+                other_risk = evaluation.overflow_risk(bars.value.ndim)
+                overflow_risk[rows] = np.where(better, other_risk, overflow_risk[rows])
         has_kink = bars.kink[:count].any()
         return Reference(
             bars.value[:count],

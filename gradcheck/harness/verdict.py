@@ -89,11 +89,12 @@ def compare(value: NDArray[Any], reference: Reference) -> Comparison:
     verdict[~within] = Verdict.DISAGREE
     verdict[~within & ~np.isfinite(value) & reference.overflow_risk] = Verdict.OVERFLOW
     verdict[reference.bound == np.inf] = Verdict.OVERFLOW
-    if reference.kink is not None:
+    if reference.kink is not None and reference.reach is not None:
         with np.errstate(invalid="ignore"):
             honest = np.abs(value - reference.center) <= reference.reach
-            honest |= reference.reach == np.inf
         honest |= ~np.isfinite(value) & reference.overflow_risk
-        verdict[reference.kink] = np.where(honest, Verdict.KINK, Verdict.DISAGREE)[reference.kink]
+        settled = np.where(honest, Verdict.KINK, Verdict.DISAGREE)
+        settled = np.where(np.isfinite(reference.reach), settled, Verdict.UNINFORMATIVE)
+        verdict[reference.kink] = settled[reference.kink]
     counts += np.bincount(verdict.ravel(), minlength=len(Verdict))
     return Comparison(reference, value, distance, verdict, counts)

@@ -67,11 +67,11 @@ def print_report(
     _print_kinks(console, report)
     _print_referee(console, report.run)
     if report.agrees:
-        rest = ", ".join(
-            f"{counts[name]:,} {name}" for name in LABELS if name != "agree" and counts[name]
-        )
+        silent = [name for name in LABELS if name not in ("agree", "kink") and counts[name]]
+        rest = ", ".join(f"{counts[name]:,} {name}" for name in silent)
         console.print(
             f"Nothing disagrees: {counts['agree']:,} comparisons agree"
+            + (f"; {counts['kink']:,} are within what is right on a kink" if counts["kink"] else "")
             + (f"; nothing can be said of {rest}." if rest else ".")
         )
     else:

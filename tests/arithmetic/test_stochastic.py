@@ -78,15 +78,17 @@ def test_noise_is_even():
 def test_an_operation_scatters_by_its_roundoffs(ufunc, roundoffs):
     x = numbers(np.random.default_rng(0).uniform(0.5, 1, (50, 2)))
     result = ufunc(x[:, None], x[:, None]) if ufunc.nin == 2 else ufunc(x)
-    expected = roundoffs * U * abs(result.mid)
-    np.testing.assert_allclose(scatter(result), expected, rtol=1e-6, atol=1e-300)
+    size = U * abs(result.mid)
+    found = np.sqrt(np.mean((scatter(result) / size) ** 2))
+    assert found == pytest.approx(roundoffs, rel=0.1)
 
 
 def test_squares_and_magnitudes_round_as_products_do():
-    x = numbers([[3.0]])
-    assert scatter(x**2) == pytest.approx(9 * U)
-    assert scatter(x**3) == pytest.approx(27 * U * 2 * FLOAT32.allowance("power"))
-    assert scatter(abs(-x)) == 0
+    x = numbers(np.full((1, 200), 3.0))
+    assert np.sqrt(np.mean(scatter(x**2) ** 2)) == pytest.approx(9 * U, rel=0.1)
+    cube = 27 * U * 2 * FLOAT32.allowance("power")
+    assert np.sqrt(np.mean(scatter(x**3) ** 2)) == pytest.approx(cube, rel=0.1)
+    assert not scatter(abs(-x)).any()
 
 
 @pytest.mark.parametrize("terms", [3, 10, 100, 1000])

@@ -256,3 +256,41 @@ def test_masks_joined_by_and_are_no_fault_of_the_hand_written_pass():
         )
         assert report.run["audit"]["refuted"] == 0
         assert report.agrees
+
+
+LAYER = """import numpy as np
+from gradcheck import Model
+
+
+def loss(xp, v):
+    return xp.sum((xp.maximum(v.W @ v.x, 0.0) - v.y) ** 2)
+
+
+def forward(xp, v, t):
+    t.z = v.W @ v.x
+    t.h = {activation}
+    t.loss = np.sum((t.h - v.y) ** 2)
+
+
+def backward(xp, v, t, d):
+    d.h = 2 * (t.h - v.y)
+    d.z = d.h * {mask}
+    d.W = np.outer(d.z, v.x)
+
+
+M = Model("layer", {{"x": (3,), "y": (2,)}}, {{"W": (2, 3)}}, loss, forward, backward)
+"""
+
+
+@pytest.mark.parametrize("bars", ["ball", "stochastic"])
+@pytest.mark.parametrize("mask", ["(t.h > 0)", "(t.h != 0)"])
+@pytest.mark.parametrize(
+    "activation", ["np.maximum(t.z, 0)", "t.z * (t.z > 0)", "np.where(t.z > 0, t.z, 0)"]
+)
+def test_a_dead_unit_is_no_kink(activation, mask, bars, tmp_path):
+    (tmp_path / "layer.py").write_text(LAYER.format(activation=activation, mask=mask))
+    report = gradcheck.sweep(
+        str(tmp_path / "layer.py"), samples=100, adapters=["complex-step"], bars=bars, audit=0
+    )
+    assert report.run["counts"]["kink"] == 0
+    assert report.run["counts"]["agree"] == report.run["counts"]["samples"] == 1200
