@@ -156,8 +156,7 @@ class Passes(Evaluation):
                     mine[rows] = np.where(better, new, mine[rows])
                 stochastic[rows] = better
                 overflow_risk = overflow_risk.copy()
-                other_risk = evaluation.overflow_risk(bars.value.ndim)
-                overflow_risk[rows] = np.where(better, other_risk, overflow_risk[rows])
+                overflow_risk[rows] = evaluation.overflow_risk(bars.value.ndim)
         has_kink = bars.kink[:count].any()
         return Reference(
             bars.value[:count],
