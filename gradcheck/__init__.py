@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from gradcheck import sampling, testing
     from gradcheck.adapters import Adapter
     from gradcheck.api import sweep
-    from gradcheck.arithmetic.ball import Ball, Rounding
-    from gradcheck.engine import load_model
-    from gradcheck.engine.model import Model
     from gradcheck.errors import RequestError
     from gradcheck.harness.request import Request
-    from gradcheck.harness.tables import Report
+    from gradcheck.model.loading import load_model
+    from gradcheck.model.model import Model
+    from gradcheck.numbers.ball import Ball, Rounding
+    from gradcheck.reports.tables import Report
 
 __all__ = [
     "Adapter",
@@ -33,13 +33,13 @@ __all__ = [
 
 _HOMES = {
     "Adapter": "gradcheck.adapters",
-    "Ball": "gradcheck.arithmetic.ball",
-    "Model": "gradcheck.engine.model",
-    "Report": "gradcheck.harness.tables",
+    "Ball": "gradcheck.numbers.ball",
+    "Model": "gradcheck.model.model",
+    "Report": "gradcheck.reports.tables",
     "Request": "gradcheck.harness.request",
     "RequestError": "gradcheck.errors",
-    "Rounding": "gradcheck.arithmetic.ball",
-    "load_model": "gradcheck.engine",
+    "Rounding": "gradcheck.numbers.ball",
+    "load_model": "gradcheck.model.loading",
     "sweep": "gradcheck.api",
 }
 

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
-from gradcheck.engine import load_model
-from gradcheck.engine.model import Model
+from gradcheck.diagnosis.diagnosis import Finding, diagnose
 from gradcheck.errors import RequestError
 from gradcheck.harness.check import check_model
-from gradcheck.harness.diagnosis import Finding, diagnose
-from gradcheck.harness.referee import evidence, referee
 from gradcheck.harness.request import Request
 from gradcheck.harness.sweep import draw, run_sweep
-from gradcheck.harness.tables import Report, tabulate
+from gradcheck.model.loading import load_model
+from gradcheck.model.model import Model
+from gradcheck.reports.tables import Report, tabulate
 from gradcheck.suggestions import nearest
+from gradcheck.truth.referee import evidence, referee
 
 
 def sweep(

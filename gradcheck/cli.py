@@ -19,7 +19,7 @@ from gradcheck.harness.request import DTYPES, Request
 from gradcheck.options import OPTIONS, number, whole_number
 
 if TYPE_CHECKING:
-    from gradcheck.engine.model import Model
+    from gradcheck.model.model import Model
 
 AGREED, DISAGREED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_MODEL = "chain"
@@ -202,14 +202,14 @@ def _sizes(options: argparse.Namespace) -> dict[str, int]:
 
 
 def _model(options: argparse.Namespace) -> Model:
-    from gradcheck.engine import load_model
+    from gradcheck.model.loading import load_model
 
     return load_model(options.model, _sizes(options))
 
 
 def _trace(options: argparse.Namespace) -> int:
-    from gradcheck.harness.trace import trace_point, trace_sample
     from gradcheck.reports.terminal import print_trace
+    from gradcheck.trace import trace_point, trace_sample
 
     request, model = _request(options), _model(options)
     sample = options.sample

@@ -14,8 +14,8 @@ from gradcheck.errors import RequestError
 from gradcheck.options import OPTIONS, TEST_SAMPLES
 
 if TYPE_CHECKING:
-    from gradcheck.engine.model import Model
-    from gradcheck.harness.tables import Report
+    from gradcheck.model.model import Model
+    from gradcheck.reports.tables import Report
 
 DEFAULTS = {"samples": TEST_SAMPLES, "seed": OPTIONS["seed"].default}
 """What can be set for a run of pytest."""

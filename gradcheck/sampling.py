@@ -1,6 +1,6 @@
 """How a model declares what its inputs and parameters are drawn from: `sampling.positive()`."""
 
-from gradcheck.engine.domains import (
+from gradcheck.model.domains import (
     Domain,
     integers,
     normal,

@@ -9,8 +9,8 @@ from gradcheck.harness.request import Request
 from gradcheck.options import TEST_SAMPLES
 
 if TYPE_CHECKING:
-    from gradcheck.engine.model import Model
-    from gradcheck.harness.tables import Report
+    from gradcheck.model.model import Model
+    from gradcheck.reports.tables import Report
 
 FRAMEWORKS = r"(torch|jax)(\.|$)"
 """Modules whose warnings are not about the model."""

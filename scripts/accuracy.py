@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from studies.accuracy import measure_accuracy
+
 from gradcheck import load_model
 from gradcheck.reports.files import write_files
-from gradcheck.studies.accuracy import measure_accuracy
 
 table = measure_accuracy(load_model("chain"), samples=10_000)
 print(table.to_string(index=False, float_format="%.3g"))

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from studies.false_alarms import count_false_alarms
+
 from gradcheck import load_model
 from gradcheck.reports.files import write_files
-from gradcheck.studies.false_alarms import count_false_alarms
 
 MODELS = ("softmax-cross-entropy", "layer-norm", "batch-norm", "attention", "gelu", "network")
 FOLDER = Path("results/gallery")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import flint
 import numpy as np
+from studies.library import HALF, Function, measure_library
 
-from gradcheck.arithmetic.ball import Rounding
+from gradcheck.numbers.ball import Rounding
 from gradcheck.reports.files import write_files
-from gradcheck.studies.library import HALF, Function, measure_library
 
 SAFETY = 1.25
 """By how much the true worst is taken to exceed the worst of some thousand points."""

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from studies.picture import draw_picture
+
 from gradcheck.reports.files import write_files
-from gradcheck.studies.picture import draw_picture
 
 folder = Path("results/accuracy")
 folder.mkdir(parents=True, exist_ok=True)

@@ -7,9 +7,10 @@ import json
 import os
 from pathlib import Path
 
+from studies.power import Trial, count_false_alarms, judge_mutants, summarise
+from studies.power_figure import draw_power
+
 from gradcheck.reports.files import write_files
-from gradcheck.studies.power import Trial, count_false_alarms, judge_mutants, summarise
-from gradcheck.studies.power_figure import draw_power
 
 if __name__ == "__main__":  # the processes that share the work import this file
     trial, workers = Trial(), os.cpu_count() or 1

@@ -2,8 +2,9 @@
 
 import tempfile
 
+from studies.speed import compare_with_bare_work, peak_memory, time_command
+
 from gradcheck import load_model
-from gradcheck.studies.speed import compare_with_bare_work, peak_memory, time_command
 
 with tempfile.TemporaryDirectory() as folder:
     default = time_command("-m", "gradcheck", "sweep", "--output", folder, repeats=3)

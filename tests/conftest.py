@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gradcheck.adapters import Adapter, Arrays, all_adapters
-from gradcheck.engine.model import Model
+from gradcheck.model.model import Model
 
 
 def pytest_configure(config: pytest.Config) -> None:

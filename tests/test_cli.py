@@ -90,7 +90,7 @@ def test_an_adapter_that_fails_is_status_1_and_its_reason_is_told(
 def test_a_definition_that_contradicts_the_forward_pass_is_status_1(folder, capsys):
     (folder / "shifted.py").write_text(
         "from dataclasses import replace\n"
-        "from gradcheck.engine import chain\n"
+        "from gradcheck.examples import chain\n"
         "SHIFTED = replace(chain.MODEL, loss=lambda xp, v: chain.loss(xp, v) + 1)\n"
     )
     assert main(["sweep", "shifted.py", "--adapters", "complex-step", "--samples", "10"]) == 1
@@ -116,7 +116,7 @@ def test_a_signal_in_the_middle_of_a_sweep_leaves_earlier_results_whole(folder, 
     (folder / "endless.py").write_text(
         "from dataclasses import replace\n"
         "from pathlib import Path\n"
-        "from gradcheck.engine import chain\n"
+        "from gradcheck.examples import chain\n"
         "def backward(xp, v, t, d):\n"
         "    Path('started').touch()\n"
         "    chain.backward(xp, v, t, d)\n"
@@ -356,7 +356,7 @@ def test_a_wrong_request_to_the_script_is_one_line_too(folder):
 def test_a_model_in_a_file_of_ones_own_is_swept(folder, capsys):
     (folder / "mine.py").write_text(
         "from dataclasses import replace\n"
-        "from gradcheck.engine import chain\n"
+        "from gradcheck.examples import chain\n"
         "MINE = replace(chain.MODEL, name='mine')\n"
         "OTHER = replace(chain.MODEL, name='other')\n"
     )

@@ -10,7 +10,7 @@ import pytest
 import gradcheck.adapters.closed_form
 import gradcheck.adapters.steps
 import gradcheck.api
-import gradcheck.engine.chain_misprint
+import gradcheck.examples.chain_misprint
 import gradcheck.reports.failure  # noqa: F401
 from gradcheck.options import TEST_SAMPLES
 
@@ -61,13 +61,13 @@ def test_it_is_loaded_without_any_library(tmp_path):
 def test_a_right_model_passes_by_name_object_or_file_and_yields_the_report(run, pytester):
     (pytester.path / "mine.py").write_text(
         "from dataclasses import replace\n"
-        "from gradcheck.engine import chain\n"
+        "from gradcheck.examples import chain\n"
         "MINE = replace(chain.MODEL, name='mine')\n"
     )
     result = run(
         """
         import pytest
-        from gradcheck.engine import chain
+        from gradcheck.examples import chain
 
         @pytest.mark.parametrize("model", ["chain", chain.MODEL, "mine.py"])
         def test_right(model, gradcheck):

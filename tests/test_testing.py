@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import gradcheck
-from gradcheck.engine import chain, chain_misprint
+from gradcheck.examples import chain, chain_misprint
 from gradcheck.options import TEST_SAMPLES
 from gradcheck.reports.failure import LINES, UNKNOWN_SOURCE, find_source
 from gradcheck.reports.terminal import WIDTH
@@ -158,7 +158,7 @@ def test_the_command_line_finds_a_model_where_it_is_defined(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(
         "from dataclasses import replace\n"
-        "from gradcheck.engine import chain\n"
+        "from gradcheck.examples import chain\n"
         "def loss(xp, v):\n"
         "    return chain.loss(xp, v)\n"
         "MINE = replace(chain.MODEL, name='mine', loss=loss)\n"

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.engine.model import Given, Model
 from gradcheck.errors import RequestError
+from gradcheck.model.model import Given, Model
 from gradcheck.suggestions import nearest
 
 ENTRY_POINT_GROUP = "gradcheck.adapters"

@@ -6,7 +6,7 @@ import numpy as np
 
 from gradcheck.adapters import Adapter, Arrays, Gradients
 from gradcheck.adapters.steps import evaluate
-from gradcheck.engine.model import Model
+from gradcheck.model.model import Model
 
 
 def _prepare(model: Model, dtype: np.dtype[Any]) -> Gradients:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, Arrays, Gradients
-from gradcheck.arithmetic.plain import Plain
-from gradcheck.engine.model import Given, Model
+from gradcheck.model.model import Given, Model
+from gradcheck.numbers.plain import Plain
 
 Quotient = Callable[[Callable[[Any], NDArray[Any]]], NDArray[Any]]
 """From the loss as a function of a step in one number, to a derivative."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters import Adapter, Arrays, Gradients, by_forward_mode, sample_loss
-from gradcheck.engine.model import Model
+from gradcheck.model.model import Model
 
 
 def _tensors(values: Arrays) -> dict[str, Any]:

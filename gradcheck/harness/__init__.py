@@ -1,1 +1,1 @@
-"""From a request to tables: sampling, verdicts, their tallies and the sweep over all of them."""
+"""From samples to tallies: what is asked for, drawn, checked and swept."""

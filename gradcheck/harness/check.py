@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.arithmetic.arb import rows
-from gradcheck.arithmetic.batched import OneSampleError
-from gradcheck.arithmetic.plain import Plain
-from gradcheck.arithmetic.rounding import Rounding
-from gradcheck.engine.model import Blackboard, Given, Model
 from gradcheck.errors import RequestError
-from gradcheck.harness.evaluation import Values, check_boards, check_number, failure, place
-from gradcheck.harness.reference import Passes
+from gradcheck.judge.evaluation import Values, check_boards, check_number, failure, place
+from gradcheck.judge.reference import Passes
+from gradcheck.model.model import Blackboard, Given, Model
+from gradcheck.numbers.array import OneSampleError
+from gradcheck.numbers.plain import Plain
+from gradcheck.numbers.rounding import Rounding
+from gradcheck.truth.derivative import rows
 
 
 def check_model(model: Model, values: Values) -> None:

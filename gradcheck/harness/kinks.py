@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.arithmetic.ball import Ball
-from gradcheck.arithmetic.batched import Choices, OneSampleError
-from gradcheck.arithmetic.rounding import Rounding
-from gradcheck.engine.model import Model, run_passes
 from gradcheck.errors import RequestError
-from gradcheck.harness.evaluation import Values
+from gradcheck.judge.evaluation import Values
+from gradcheck.model.model import Model, run_passes
+from gradcheck.numbers.array import Choices, OneSampleError
+from gradcheck.numbers.ball import Ball
+from gradcheck.numbers.rounding import Rounding
 
 ATTEMPTS = 16
 """Numbers of a sample that are tried, one after the other, until moving one reaches the kink."""

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, Gradients, choose_adapters
-from gradcheck.arithmetic.rounding import Rounding
-from gradcheck.engine.model import Model
-from gradcheck.harness.evaluation import Values
 from gradcheck.harness.kinks import place_on_kinks
-from gradcheck.harness.reference import Passes, Reference
 from gradcheck.harness.request import Request
-from gradcheck.harness.sampling import draw_model
-from gradcheck.harness.tally import Tally, tally_comparison, tally_error
-from gradcheck.harness.verdict import compare
+from gradcheck.harness.samples import draw_model
+from gradcheck.judge.evaluation import Values
+from gradcheck.judge.reference import Passes, Reference
+from gradcheck.judge.tally import Tally, tally_comparison, tally_error
+from gradcheck.judge.verdict import compare
+from gradcheck.model.model import Model
+from gradcheck.numbers.rounding import Rounding
 
 BLOCK = 65_536
 """Samples evaluated at once: enough to amortise a call, few enough for a core's cache."""

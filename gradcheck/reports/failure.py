@@ -14,11 +14,11 @@ from types import ModuleType
 import pandas as pd
 from rich.console import Console
 
-from gradcheck.engine import BUILT_IN
-from gradcheck.engine.model import Model
-from gradcheck.harness.tables import DEFECT, Report
-from gradcheck.harness.verdict import Verdict
+from gradcheck.judge.verdict import Verdict
+from gradcheck.model.loading import BUILT_IN
+from gradcheck.model.model import Model
 from gradcheck.options import OPTIONS
+from gradcheck.reports.tables import DEFECT, Report
 from gradcheck.reports.terminal import WIDTH, print_report
 
 LINES = 40

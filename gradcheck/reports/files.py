@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gradcheck.errors import RequestError
-from gradcheck.harness.tables import Report
+from gradcheck.reports.tables import Report
 
 FILES = ("summary.csv", "discrepancies.csv", "diagnosis.csv", "run.json")
 

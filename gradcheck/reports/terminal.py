@@ -14,9 +14,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from gradcheck.harness.request import Request
-from gradcheck.harness.tables import Report
-from gradcheck.harness.trace import Trace
-from gradcheck.harness.verdict import LABELS
+from gradcheck.judge.verdict import LABELS
+from gradcheck.reports.tables import Report
+from gradcheck.trace import Trace
 
 WIDTH = 100
 ALWAYS_SHOWN = ("agree", "disagree", "uninformative")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from gradcheck.adapters import ENTRY_POINT_GROUP, Adapter, all_adapters, choose_adapters
-from gradcheck.engine import chain
-from gradcheck.engine.model import Model, run_passes
 from gradcheck.errors import RequestError
-from gradcheck.harness.sampling import draw_samples
+from gradcheck.examples import chain
+from gradcheck.harness.samples import draw_samples
+from gradcheck.model.model import Model, run_passes
 
 DTYPES = ("float64", "float32")
 NAMES = [name for name in all_adapters() if name != "torch-compile"]  # slow; see test_agreement.py

@@ -8,10 +8,10 @@ import pytest
 
 from gradcheck import Request, load_model
 from gradcheck.adapters import all_adapters
-from gradcheck.engine.model import Model
 from gradcheck.harness import sweep
 from gradcheck.harness.sweep import BLOCK, BLOCK_NUMBERS, run_sweep
-from gradcheck.harness.verdict import Verdict
+from gradcheck.judge.verdict import Verdict
+from gradcheck.model.model import Model
 
 JAX = importlib.metadata.version("jax") if all_adapters()["jax"].installed else ""
 

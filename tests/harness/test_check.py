@@ -8,7 +8,7 @@ import pytest
 import gradcheck
 from gradcheck import Model, RequestError
 from gradcheck.cli import main
-from gradcheck.engine import load_model
+from gradcheck.model.loading import load_model
 
 LAYER = """\
 import random

@@ -5,8 +5,8 @@ import pytest
 
 import gradcheck
 from gradcheck import Model, Request, RequestError, load_model, sampling
-from gradcheck.engine.model import Given
 from gradcheck.harness.sweep import draw
+from gradcheck.model.model import Given
 
 SAMPLES = 100
 BOUND = 0.5

@@ -9,12 +9,12 @@ import pytest
 import gradcheck
 from gradcheck import RequestError, load_model, sampling
 from gradcheck.adapters import normal_range
-from gradcheck.arithmetic.rounding import Rounding
-from gradcheck.engine import network
-from gradcheck.harness.diagnosis import diagnose
-from gradcheck.harness.reference import Passes
-from gradcheck.harness.sampling import draw_model
-from gradcheck.harness.verdict import Verdict, compare
+from gradcheck.diagnosis.diagnosis import diagnose
+from gradcheck.examples import network
+from gradcheck.harness.samples import draw_model
+from gradcheck.judge.reference import Passes
+from gradcheck.judge.verdict import Verdict, compare
+from gradcheck.numbers.rounding import Rounding
 
 MODEL = """
 from gradcheck import Model

@@ -10,13 +10,13 @@ import pytest
 
 import gradcheck
 from gradcheck.adapters import Adapter, all_adapters
-from gradcheck.arithmetic.rounding import Rounding
-from gradcheck.engine import chain
-from gradcheck.harness.reference import Passes
+from gradcheck.examples import chain
 from gradcheck.harness.request import Request
-from gradcheck.harness.sampling import draw_model, draw_samples
+from gradcheck.harness.samples import draw_model, draw_samples
 from gradcheck.harness.sweep import run_sweep
-from gradcheck.harness.verdict import Verdict
+from gradcheck.judge.reference import Passes
+from gradcheck.judge.verdict import Verdict
+from gradcheck.numbers.rounding import Rounding
 
 GRADIENTS = tuple(chain.MODEL.parameters)
 ALL_BUT_LAST_LAYER = {"beta0", "beta1", "beta2", "omega0", "omega1", "omega2"}
@@ -428,7 +428,7 @@ def blocks_of_32(monkeypatch):
     """Evaluate 32 samples of the small network at once, and 5 of them stochastically."""
     numbers = 53 + 2
     monkeypatch.setattr("gradcheck.harness.sweep.BLOCK_NUMBERS", 32 * numbers)
-    monkeypatch.setattr("gradcheck.harness.reference.STOCHASTIC_NUMBERS", 5 * 17 * numbers)
+    monkeypatch.setattr("gradcheck.judge.reference.STOCHASTIC_NUMBERS", 5 * 17 * numbers)
 
 
 def small_network(samples, register, altered, **settings):

@@ -6,8 +6,7 @@ import pytest
 
 import gradcheck
 from gradcheck import Request
-from gradcheck.engine import chain
-from gradcheck.harness.trace import trace_point
+from gradcheck.examples import chain
 from gradcheck.reports.terminal import (
     WIDTH,
     print_adapters,
@@ -15,6 +14,7 @@ from gradcheck.reports.terminal import (
     print_trace,
     progress_bar,
 )
+from gradcheck.trace import trace_point
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from gradcheck.studies.library import HALF, MODES, Function, measure_library
+from studies.library import HALF, MODES, Function, measure_library
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "library.py"
 NUMPY = {key: MODES[key] for key in MODES if key[0] == "numpy"}

@@ -7,13 +7,14 @@ from dataclasses import replace
 import flint
 import numpy as np
 import pytest
+from studies.mutants import EXPONENTS, KINDS, make_mutants, round_to_float32
 
-from gradcheck.arithmetic.arb import enclose_gradients
-from gradcheck.arithmetic.ball import Ball, Rounding
-from gradcheck.engine import chain, load_model
-from gradcheck.engine.model import Blackboard, Given, run_passes
-from gradcheck.harness.reference import Passes
-from gradcheck.studies.mutants import EXPONENTS, KINDS, make_mutants, round_to_float32
+from gradcheck.examples import chain
+from gradcheck.judge.reference import Passes
+from gradcheck.model.loading import load_model
+from gradcheck.model.model import Blackboard, Given, run_passes
+from gradcheck.numbers.ball import Ball, Rounding
+from gradcheck.truth.derivative import enclose_gradients
 
 MUTANTS = make_mutants(chain.MODEL)
 ORIGINAL = linecache.getlines(chain.__file__)

@@ -5,17 +5,17 @@ from itertools import repeat
 
 import numpy as np
 import pytest
+from studies import power
+from studies.detectors import DETECTORS
+from studies.mutants import make_mutants
+from studies.power import Trial, count_false_alarms, judge_mutants, summarise
 
 import gradcheck
-from gradcheck.arithmetic.arb import enclose_gradients
-from gradcheck.engine import chain
+from gradcheck.examples import chain
 from gradcheck.harness.request import Request
-from gradcheck.harness.sampling import draw_samples
+from gradcheck.harness.samples import draw_samples
 from gradcheck.harness.sweep import run_sweep
-from gradcheck.studies import power
-from gradcheck.studies.detectors import DETECTORS
-from gradcheck.studies.mutants import make_mutants
-from gradcheck.studies.power import Trial, count_false_alarms, judge_mutants, summarise
+from gradcheck.truth.derivative import enclose_gradients
 
 pytest.importorskip("torch")
 pytest.importorskip("jax")
@@ -112,7 +112,7 @@ def test_false_alarms_are_counted_and_drawn(monkeypatch):
     assert rows.loc[("allclose", "float32"), "false_alarms"] > 0  # it asks for more than 24 bits
 
     pytest.importorskip("matplotlib")
-    from gradcheck.studies.power_figure import draw_power
+    from studies.power_figure import draw_power
 
     mutants = judge_mutants(Trial(samples=2, more_samples=2), chosen=[MUTANTS[SCALED.format(8)].id])
     assert draw_power(mutants, table).startswith(b"\x89PNG")

@@ -1,1 +1,0 @@
-"""The numbers that an engine runs on: balls, which carry their rounding error, and Arb's reals."""

@@ -1,0 +1,1 @@
+"""The first wrong line, and what it should say."""

@@ -1,1 +1,0 @@
-"""Backward passes that people write: each file a model, its derivation and its source."""

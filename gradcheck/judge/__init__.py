@@ -1,0 +1,1 @@
+"""What a comparison amounts to: evaluations with their bars, references, verdicts, tallies."""

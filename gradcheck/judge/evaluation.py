@@ -1,0 +1,332 @@
+"""Both hand-written passes on one kind of number, over a block of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.errors import RequestError
+from gradcheck.model.model import Blackboard, Model, belongs, run_passes
+from gradcheck.numbers.array import (
+    Batched,
+    Choices,
+    InPlaceError,
+    OneSampleError,
+    insert_axes,
+)
+from gradcheck.numbers.rounding import Rounding
+
+Floats = NDArray[np.float64]
+Values = Mapping[str, NDArray[Any]]
+Make = Callable[[Any, int, Choices], Any]
+"""From a leaf's values, the number of sample axes to hide, and the choices, to numbers."""
+
+NOTICEABLY = 1 + 2.0**-20
+"""By which factor a bar must grow for an open comparison to matter to it."""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A gradient's values, and how far an honest evaluation may be from them.
+
+    Each has the shape `(n, *shape)`. Where `kink` holds, the hand-written pass may honestly have
+    chosen otherwise, and honest values are those within `reach` of `center`.
+    """
+
+    value: Floats
+    bound: Floats
+    kink: NDArray[np.bool_]
+    center: Floats
+    reach: Floats
+
+
+class Evaluation:
+    """Both passes, run on numbers that know their own error.
+
+    Parameters
+    ----------
+    values
+        Inputs and parameters, of shape `(n, *shape)`.
+    make
+        Makes numbers of them.
+    both
+        Whether open comparisons are answered both ways.
+    wanted
+        How many samples are needed, if it takes one at a time.
+
+    Attributes
+    ----------
+    v, t, d
+        The values, the trace and the adjoints, as blackboards of numbers.
+    largest
+        Per sample, a bound on the magnitude of all of these, shape `(n,)`.
+
+    Raises
+    ------
+    RequestError
+        If a pass raises, or what it writes does not fit the model.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        values: Values,
+        rounding: Rounding,
+        make: Make,
+        *,
+        both: bool = True,
+        wanted: int | None = None,
+    ) -> None:
+        self.model, self.rounding = model, rounding
+        self.samples = len(next(iter(values.values())))
+        self.one_by_one = False
+        try:
+            boards, choices = self._run(values, make, both, self.samples)
+        except OneSampleError:
+            self.one_by_one = True
+            self.samples = min(self.samples, wanted or self.samples)
+            values = {name: array[: self.samples] for name, array in values.items()}
+            boards, choices = self._run_one_by_one(values, make, both)
+        self.v, self.t, self.d = boards
+        self.open, self.branched = choices.open, choices.branched
+        check_boards(model, self.t, self.d, self._shape)
+        self.largest = self._largest()
+        self.rows = np.flatnonzero(self.open) if both else np.zeros(0, int)
+        self.decided: Evaluation | None = None
+        if len(self.rows):
+            some = {name: array[self.rows] for name, array in values.items()}
+            self.decided = Evaluation(model, some, rounding, make, both=False)
+
+    def _run(
+        self, values: Values, make: Make, both: bool, samples: int
+    ) -> tuple[tuple[Blackboard, Blackboard, Blackboard], Choices]:
+        choices = Choices(samples, both)
+        leaves = {
+            name: make(array, 0 if self.model.batched else 1, choices)
+            for name, array in values.items()
+        }
+        for leaf in leaves.values():
+            leaf.frozen = True
+        try:
+            boards = run_passes(self.model, np, leaves)
+            like = next(iter(leaves.values()))
+            v, t, d = (self._numbers(board, like) for board in boards)
+        except (OneSampleError, RequestError):
+            raise
+        except Exception as error:
+            raise failure(self.model, "passes", error) from error
+        return (v, t, d), choices
+
+    def _numbers(self, board: Blackboard, like: Any) -> Blackboard:
+        """Make numbers of the constants that a pass wrote, one for each sample."""
+        numbers = Blackboard()
+        for name in board:
+            value = board[name]
+            check_number(self.model, name, value)
+            number = like.lifted(value)
+            if number.hidden < like.hidden:
+                lead = like.parts[0].shape[: like.hidden]
+                number = number.with_parts(
+                    [np.broadcast_to(part, (*lead, *np.shape(part))) for part in number.parts],
+                    like.hidden,
+                )
+            numbers[name] = number
+        return numbers
+
+    def _run_one_by_one(
+        self, values: Values, make: Make, both: bool
+    ) -> tuple[tuple[Blackboard, Blackboard, Blackboard], Choices]:
+        """Run code with an `if`, or a `for` over an input's value, sample by sample."""
+        runs = []
+        choices = Choices(self.samples, both)
+        for row in range(self.samples):
+            one = {name: array[row : row + 1] for name, array in values.items()}
+            boards, chosen = self._run(one, make, both, 1)
+            runs.append(boards)
+            choices.open[row], choices.branched[row] = chosen.open[0], chosen.branched[0]
+        return (
+            _joined([v for v, _, _ in runs]),
+            _joined([t for _, t, _ in runs]),
+            _joined([d for _, _, d in runs]),
+        ), choices
+
+    def _shape(self, number: Any) -> tuple[int, ...]:
+        """Return the shape for one sample."""
+        if not self.model.batched:
+            return tuple(number.shape)
+        shape = number.mid.shape
+        if not shape:
+            return ()
+        return tuple(shape[1:]) if shape[0] in (1, self.samples) else (shape[0], *shape[1:])
+
+    def _largest(self) -> Floats:
+        largest = np.zeros(self.samples)
+        numbers = {id(b[name]): b[name] for b in (self.v, self.t, self.d) for name in b}
+        for number in numbers.values():
+            with np.errstate(over="ignore", invalid="ignore"):
+                magnitude = number.magnitude
+            if magnitude.ndim > 1:
+                magnitude = magnitude.reshape(len(magnitude), -1).max(axis=1)
+            np.maximum(largest, magnitude, out=largest)
+        largest[np.isnan(largest)] = np.inf
+        return largest
+
+    def overflow_risk(self, ndim: int) -> NDArray[np.bool_]:
+        """Tell on which samples another order of products may overflow, shape `(n, 1, …)`."""
+        risk = ~(self.largest <= np.sqrt(self.rounding.largest))
+        return np.asarray(risk.reshape((-1,) + (1,) * (ndim - 1)))
+
+    def bars(self, name: str, normal_range: tuple[float, float]) -> Bars:
+        """Return a parameter's gradient.
+
+        The numbers enclose every evaluation of the products in the order in which the hand-written
+        pass takes them. Another order may pass through the underflow or the overflow range where
+        this one does not. A partial product that is flushed is off by less than the smallest normal
+        number, and what it is multiplied with later is no larger than the sample's largest
+        quantity: that much is added to the radius.
+
+        Parameters
+        ----------
+        normal_range
+            Between which magnitudes the evaluation under judgement keeps full precision.
+        """
+        smallest_held, largest_held = normal_range
+        shape = (self.samples, *self.model.parameters[name])
+        largest = self.largest.reshape((-1,) + (1,) * (len(shape) - 1))
+        mid, rad = (
+            np.broadcast_to(insert_axes(part, 1, len(shape) - 1), shape)
+            for part in (self.d[name].mid, self.d[name].rad)
+        )
+        value = np.ascontiguousarray(mid, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            bound = rad + smallest_held * np.maximum(largest, 1)
+        if not rad.all():
+            bound[rad == 0] = 0  # an exact zero, in whichever order
+        beyond = ~(largest <= largest_held)
+        if beyond.any():
+            bound[np.broadcast_to(beyond, shape)] = np.inf
+        kink = np.zeros(shape, bool)
+        if self.decided is None:
+            return Bars(value, bound, kink, value, bound)
+        rows, decided = self.rows, self.decided.bars(name, normal_range)
+        center, reach = value, bound.copy()
+        value, bound = center.copy(), reach.copy()
+        value[rows], bound[rows] = decided.value, decided.bound
+        kink[rows] = ~(reach[rows] <= decided.bound * NOTICEABLY)
+        kink[rows] |= self.branched[rows].reshape((-1,) + (1,) * (len(shape) - 1))
+        reach[self.branched] = np.inf
+        return Bars(value, bound, kink, center, reach)
+
+
+def _joined(boards: list[Blackboard]) -> Blackboard:
+    joined = Blackboard()
+    for name in boards[0]:
+        numbers: list[Batched] = [board[name] for board in boards]
+        axis = numbers[0].hidden - 1
+        joined[name] = numbers[0].with_parts(
+            [
+                np.concatenate(parts, axis=axis)
+                for parts in zip(*(number.whole() for number in numbers), strict=True)
+            ]
+        )
+    return joined
+
+
+def check_boards(
+    model: Model, t: Blackboard, d: Blackboard, shape_of: Callable[[Any], tuple[int, ...]]
+) -> None:
+    """Find what the passes of a model leave out, invent, or give another shape.
+
+    Raises
+    ------
+    RequestError
+        Naming the pass, the quantity, and the mend.
+    """
+    if "loss" not in t:
+        raise RequestError(f"MODEL: the forward pass of {model.name} leaves out t.loss")
+    if shape_of(t["loss"]):
+        raise RequestError(
+            f"MODEL: t.loss of {model.name} has the shape {shape_of(t['loss'])} where a scalar was "
+            f"expected; sum it"
+        )
+    known = [*t, *model.leaves]
+    for name in d:
+        if name not in known and not any(belongs(other, name) for other in known):
+            raise RequestError(
+                f"MODEL: the backward pass of {model.name} writes d.{name}, but there is no "
+                f"parameter, input or quantity of the trace called {name}; rename it, or keep it "
+                f"in a variable"
+            )
+    for name, shape in model.parameters.items():
+        if name not in d:
+            raise RequestError(
+                f"MODEL: the backward pass of {model.name} leaves out d.{name}, the gradient of a "
+                f"parameter"
+            )
+        found = shape_of(d[name])
+        if found not in (shape, ()):  # a constant holds for all elements
+            raise RequestError(
+                f"MODEL: the backward pass of {model.name} gives d.{name} the shape {found} where "
+                f"{shape} was expected{_mend(found, shape)}"
+            )
+
+
+def _mend(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """Guess what is missing from the shapes."""
+    if len(found) > 1 and found[::-1] == expected:
+        return "; is a transpose missing?"
+    for axis in range(len(found)):
+        if found[:axis] + found[axis + 1 :] == expected:
+            return f"; is a sum over axis {axis} missing?"
+    return ""
+
+
+def check_number(model: Model, name: str, value: Any) -> None:
+    """Refuse what a pass wrote if it is no number and no array of numbers."""
+    if not isinstance(value, Batched) and np.asarray(value).dtype.kind not in "biuf":
+        raise RequestError(
+            f"MODEL: a pass of {model.name} wrote {value!r} as {name}; an array was expected"
+        )
+
+
+def failure(model: Model, part: str, error: Exception) -> RequestError:
+    """Say in one line what went wrong in a model's own code, and where.
+
+    `part` is `passes` or `definition`.
+    """
+    where, many = place(model, error), part == "passes"
+    if isinstance(error, InPlaceError) or "read-only" in str(error):
+        return RequestError(
+            f"MODEL: the {part} of {model.name} {'change' if many else 'changes'} an input or a "
+            f"parameter in place{where}; work on a copy of it, such as v.x.copy()"
+        )
+    hint = ""
+    if "positional argument" in str(error):
+        hint = "; they are loss(xp, v), forward(xp, v, t) and backward(xp, v, t, d)"
+    if "setting an array element" in str(error):
+        hint = "; start from numpy.zeros_like(v.x), or numpy.zeros_like(v.x, shape=…)"
+    return RequestError(
+        f"MODEL: the {part} of {model.name} {'fail' if many else 'fails'}{where}: "
+        f"{type(error).__name__}: {error}{hint}"
+    )
+
+
+def place(model: Model, error: Exception) -> str:
+    """Return the line of the model's file in which an error arose: ` (mine.py, line 12)`."""
+    files = {
+        function.__code__.co_filename
+        for function in (model.loss, model.forward, model.backward)
+        if hasattr(function, "__code__")
+    }
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename in files:
+            found = f" ({code.co_filename.rpartition('/')[2]}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return found

@@ -1,0 +1,222 @@
+"""What a sweep remembers of its comparisons: counts, a histogram and the worst cases.
+
+A tally's size does not grow with the number of samples, and merging is associative, so that it
+does not matter how a sweep is cut into blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.judge.verdict import LABELS, Comparison, Verdict
+
+Counts = NDArray[np.int64]
+
+ULPS_BITS = 6
+"""Buckets per binade, as a power of two: whole ulps up to 128 are exact, more to 1.6 %."""
+ULPS_SHIFT = 52 - ULPS_BITS  # a float64 has 52 bits below its exponent
+FIRST_BUCKET = int(np.array(2.0**-10).view(np.int64)) >> ULPS_SHIFT
+BUCKETS = 74 << ULPS_BITS  # from 2⁻¹⁰ to 2⁶⁴ ulps; the ends take what is beyond
+
+KINKS_KEPT = 3
+"""Cases on kinks, the widest, from which one sees what a framework chooses there."""
+
+UNMEASURED = -1.0
+"""Stands for the ulps of what neither agrees nor disagrees."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison, kept as evidence.
+
+    `element` is the position in the gradient's flattened array, 0 for a scalar; `ratio` is the
+    distance over the bound; `message` says what went wrong where the verdict is `error`; `bar` is
+    the kind of bar that judged; on a kink, honest values lie between `low` and `high`.
+    """
+
+    sample: int
+    element: int
+    verdict: str
+    value: float
+    reference: float
+    bound: float
+    ulps: float
+    ratio: float
+    message: str = ""
+    bar: str = "ball"
+    low: float = np.nan
+    high: float = np.nan
+
+    @property
+    def openness(self) -> float:
+        """How far the values on a kink are apart, relative to their size."""
+        width, size = self.high - self.low, abs(self.high + self.low)
+        return width / (size + width) if np.isfinite(width) and width > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The comparisons of one adapter, dtype and gradient.
+
+    Parameters
+    ----------
+    keep
+        How many disagreements to keep, the worst first (most ulps; the earliest of equals).
+    judged
+        Whether the adapter is held to the bound. If not, no verdicts are counted.
+    counts
+        By `Verdict`, int64.
+    histogram
+        Of the ulps of what agrees or disagrees, in logarithmic buckets, int64.
+    max_ulps, max_ratio
+        Largest distance, in ulps and as a fraction of the bound; NaN if nothing was compared.
+    worst
+        The comparison with the largest ratio (with most ulps, if not judged).
+    disagreements, kinks, errors
+        Cases kept.
+    stochastic
+        How many comparisons a stochastic bar judged.
+    """
+
+    keep: int
+    judged: bool = True
+    counts: Counts = field(default_factory=lambda: np.zeros(len(Verdict), np.int64))
+    histogram: Counts = field(default_factory=lambda: np.zeros(BUCKETS, np.int64))
+    compared: int = 0
+    max_ulps: float = np.nan
+    max_ratio: float = np.nan
+    worst: Case | None = None
+    disagreements: tuple[Case, ...] = ()
+    kinks: tuple[Case, ...] = ()
+    errors: tuple[Case, ...] = ()
+    stochastic: int = 0
+
+    def merge(self, later: Tally) -> Tally:
+        """Combine with the tally of later samples."""
+        worst = [case for case in (self.worst, later.worst) if case is not None]
+        return replace(
+            self,
+            counts=self.counts + later.counts,
+            histogram=self.histogram + later.histogram,
+            compared=self.compared + later.compared,
+            max_ulps=float(np.fmax(self.max_ulps, later.max_ulps)),
+            max_ratio=float(np.fmax(self.max_ratio, later.max_ratio)),
+            worst=max(worst, key=self._badness, default=None),
+            disagreements=tuple(
+                sorted(self.disagreements + later.disagreements, key=lambda case: -case.ulps)
+            )[: self.keep],
+            kinks=tuple(
+                sorted(self.kinks + later.kinks, key=lambda case: -case.openness)[:KINKS_KEPT]
+            ),
+            errors=(self.errors + later.errors)[:1],
+            stochastic=self.stochastic + later.stochastic,
+        )
+
+    def _badness(self, case: Case) -> float:
+        return case.ratio if self.judged else case.ulps
+
+    def quantile(self, fraction: float) -> float:
+        """Return the quantile of the ulps, the lower edge of its bucket; NaN if there are none."""
+        total = int(self.histogram.sum())
+        if total == 0:
+            return float("nan")
+        rank = max(1, int(np.ceil(fraction * total)))
+        bucket = int(np.searchsorted(np.cumsum(self.histogram), rank))
+        if bucket == 0:
+            return 0.0
+        edge = np.array((bucket + FIRST_BUCKET) << ULPS_SHIFT).view(np.float64)
+        return min(float(edge), self.max_ulps)
+
+
+def tally_comparison(comparison: Comparison, start: int, keep: int, judged: bool = True) -> Tally:
+    """Reduce the comparisons of the samples from `start` on."""
+    verdict, reference, counts = comparison.verdict, comparison.reference, comparison.counts
+    ulps, ratio = comparison.ulps, comparison.ratio
+    if not judged:
+        counts = np.zeros_like(counts)
+        unmeasured = (verdict == Verdict.OVERFLOW) | ~(comparison.distance < np.inf)
+        ulps[unmeasured] = ratio[unmeasured] = UNMEASURED
+    elif counts[Verdict.AGREE] + counts[Verdict.DISAGREE] < verdict.size:
+        unmeasured = verdict >= Verdict.UNINFORMATIVE
+        ulps[unmeasured] = ratio[unmeasured] = UNMEASURED
+    kinks: Counts = np.zeros(0, np.int64)
+    stochastic = 0
+    if judged and reference.kink is not None:
+        kinks = np.flatnonzero(verdict == Verdict.KINK)
+        reach = reference.reach.flat[kinks]  # type: ignore[union-attr]
+        center = np.abs(reference.center.flat[kinks])  # type: ignore[union-attr]
+        with np.errstate(invalid="ignore"):
+            share = np.nan_to_num(reach / (center + reach))
+        kinks = kinks[np.argsort(-share, kind="stable")[:KINKS_KEPT]]
+    if judged and reference.stochastic is not None:
+        stochastic = int(np.count_nonzero(reference.stochastic))
+
+    def case(position: int) -> Case:
+        sample, element = divmod(position, verdict.size // len(verdict))
+        by_chance = reference.stochastic is not None and reference.stochastic.flat[position]
+        low = high = np.nan
+        if reference.kink is not None and reference.kink.flat[position]:
+            center, reach = reference.center.flat[position], reference.reach.flat[position]  # type: ignore[union-attr]
+            low, high = float(center - reach), float(center + reach)
+        return Case(
+            sample=start + sample,
+            element=element,
+            verdict=LABELS[verdict.flat[position]] if judged else "",
+            value=float(comparison.value.flat[position]),
+            reference=float(reference.value.flat[position]),
+            bound=float(reference.bound.flat[position]),
+            ulps=float(comparison.ulps.flat[position]),
+            ratio=float(comparison.ratio.flat[position]),
+            bar="stochastic" if by_chance else "ball",
+            low=low,
+            high=high,
+        )
+
+    worst_first: Counts = np.zeros(0, np.int64)
+    if counts[Verdict.DISAGREE]:
+        disagreeing = np.flatnonzero(verdict == Verdict.DISAGREE)
+        worst_first = disagreeing[np.argsort(-ulps.flat[disagreeing], kind="stable")[:keep]]
+    tally = Tally(
+        keep,
+        judged,
+        counts,
+        compared=verdict.size,
+        kinks=tuple(map(case, kinks.tolist())),
+        stochastic=stochastic,
+    )
+    position = int(np.argmax(ratio if judged else ulps))
+    if ulps.flat[position] == UNMEASURED:
+        return tally
+    return replace(
+        tally,
+        histogram=_histogram(ulps.ravel()),
+        max_ulps=float(ulps.max()),
+        max_ratio=float(ratio.flat[position]) if judged else np.nan,
+        worst=case(position),
+        disagreements=tuple(map(case, worst_first.tolist())),
+    )
+
+
+def tally_error(
+    message: str, size: int, count: int, start: int, keep: int, judged: bool = True
+) -> Tally:
+    """Count every element of `count` samples as an error."""
+    nan = float("nan")
+    case = Case(start, 0, Verdict.ERROR.label, nan, nan, nan, nan, nan, message)
+    counts = np.zeros(len(Verdict), np.int64)
+    counts[Verdict.ERROR] = size * count
+    return Tally(keep, judged, counts, compared=size * count, errors=(case,))
+
+
+def _histogram(ulps: NDArray[np.float64]) -> Counts:
+    """Count by bucket; what was not measured is left out."""
+    bucket = ulps.view(np.int64) >> ULPS_SHIFT
+    bucket -= FIRST_BUCKET
+    np.maximum(bucket, 0, out=bucket)
+    np.minimum(bucket, BUCKETS - 1, out=bucket)
+    counts = np.bincount(bucket, minlength=BUCKETS)
+    counts[0] -= np.count_nonzero(ulps == UNMEASURED)  # the sign bit puts them before the first
+    return counts

@@ -1,0 +1,100 @@
+"""What a comparison of one gradient with its reference amounts to."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.judge.reference import Reference
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int8]
+
+
+class Verdict(IntEnum):
+    """The six outcomes; their names are those of the columns and cells of the tables."""
+
+    AGREE = 0
+    DISAGREE = 1
+    UNINFORMATIVE = 2
+    OVERFLOW = 3
+    KINK = 4
+    ERROR = 5
+
+    @property
+    def label(self) -> str:
+        """The verdict in lower case, as the tables have it."""
+        return self.name.lower()
+
+
+LABELS = tuple(verdict.label for verdict in Verdict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The verdicts on an adapter's values of one gradient, element by element.
+
+    Parameters
+    ----------
+    reference
+        What the values were compared with.
+    value
+        The adapter's, widened to float64.
+    distance
+        `abs(value − reference)`; `inf` where the value is not a number.
+    verdict
+        Codes of `Verdict`.
+    counts
+        How often each verdict was given, int64.
+    """
+
+    reference: Reference
+    value: Floats
+    distance: Floats
+    verdict: Codes
+    counts: NDArray[np.int64]
+
+    @property
+    def ulps(self) -> Floats:
+        """The distance in units of the reference's last place."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self.distance / self.reference.ulp
+
+    @property
+    def ratio(self) -> Floats:
+        """The distance as a fraction of the bound; 0 where both are 0."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            ratio = self.distance / self.reference.bound
+        if not self.reference.bound.all():
+            ratio[self.distance == 0] = 0
+        return ratio
+
+
+def compare(value: NDArray[Any], reference: Reference) -> Comparison:
+    """Judge an adapter's values against the reference's."""
+    value = value.astype(np.float64, copy=False)
+    with np.errstate(invalid="ignore", over="ignore"):
+        distance = value - reference.value
+        np.abs(distance, out=distance)
+        within = distance <= reference.bound
+    verdict = np.zeros(value.shape, np.int8)
+    counts = np.zeros(len(Verdict), np.int64)
+    if reference.kink is None and within.all() and reference.informative.all():
+        counts[Verdict.AGREE] = verdict.size
+        return Comparison(reference, value, distance, verdict, counts)
+    distance[np.isnan(distance)] = np.inf
+    verdict[~reference.informative] = Verdict.UNINFORMATIVE
+    verdict[~within] = Verdict.DISAGREE
+    verdict[~within & ~np.isfinite(value) & reference.overflow_risk] = Verdict.OVERFLOW
+    verdict[reference.bound == np.inf] = Verdict.OVERFLOW
+    if reference.kink is not None and reference.reach is not None:
+        with np.errstate(invalid="ignore"):
+            honest = np.abs(value - reference.center) <= reference.reach
+        honest |= ~np.isfinite(value) & reference.overflow_risk
+        settled = np.where(honest, Verdict.KINK, Verdict.DISAGREE)
+        settled = np.where(np.isfinite(reference.reach), settled, Verdict.UNINFORMATIVE)
+        verdict[reference.kink] = settled[reference.kink]
+    counts += np.bincount(verdict.ravel(), minlength=len(Verdict))
+    return Comparison(reference, value, distance, verdict, counts)

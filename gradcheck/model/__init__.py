@@ -1,0 +1,1 @@
+"""What a model is: its definition, passes, board and lines; loading one from a file."""

@@ -1,0 +1,125 @@
+"""The models: each a definition and two hand-written passes, in a file of its own."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from gradcheck.errors import RequestError
+from gradcheck.model.model import Model
+from gradcheck.suggestions import nearest
+
+BUILT_IN = {
+    "chain": "gradcheck.examples.chain",
+    "chain-misprint": "gradcheck.examples.chain_misprint",
+    "network": "gradcheck.examples.network",
+    "softmax-cross-entropy": "gradcheck.examples.softmax_cross_entropy",
+    "layer-norm": "gradcheck.examples.layer_norm",
+    "batch-norm": "gradcheck.examples.batch_norm",
+    "attention": "gradcheck.examples.attention",
+    "gelu": "gradcheck.examples.gelu",
+}
+"""Modules that hold a `MODEL`, or a function `build` that makes one, by the name of the model."""
+
+
+def load_model(request: str, options: Mapping[str, int] | None = None) -> Model:
+    """Find a model by its built-in name, or in a file: `path/to/file.py` or `path/to/file.py:NAME`.
+
+    Parameters
+    ----------
+    options
+        Sizes of a model that is made by a function: its arguments. In a file that is a function
+        NAME that returns a model.
+
+    Raises
+    ------
+    RequestError
+        If there is no such model, the file does not hold exactly one and none is named, or it
+        has no such options.
+    """
+    if request in BUILT_IN:
+        module = importlib.import_module(BUILT_IN[request])
+        if hasattr(module, "build"):
+            return _build(request, module.build, options or {})
+        _refuse_options(request, options)
+        return cast(Model, module.MODEL)
+    file, colon, name = request.rpartition(":") if ".py:" in request else (request, "", "")
+    if not file.endswith(".py"):
+        raise RequestError(f"MODEL: there is no model {request!r}{nearest(request, BUILT_IN)}")
+    held = vars(_load_file(Path(file)))
+    models = {key: value for key, value in held.items() if isinstance(value, Model)}
+    if colon:
+        if name not in models and callable(held.get(name)):
+            return _build(f"{file}:{name}", held[name], options or {})
+        if name not in models:
+            raise RequestError(
+                f"MODEL: {file} holds no gradcheck.Model named {name!r}{nearest(name, models)}"
+            )
+        _refuse_options(request, options)
+        return models[name]
+    _refuse_options(request, options)
+    if len(models) != 1:
+        count = f"several models ({', '.join(models)})" if models else "no gradcheck.Model"
+        raise RequestError(f"MODEL: {file} holds {count}; name one as {file}:NAME")
+    return next(iter(models.values()))
+
+
+def _build(request: str, make: Callable[..., Any], options: Mapping[str, int]) -> Model:
+    known = inspect.signature(make).parameters
+    for name, size in options.items():
+        if name not in known:
+            raise RequestError(f"--option: {request} has no {name!r}{nearest(name, known)}")
+        if size < 1:
+            raise RequestError(f"--option: expected {name} to be at least 1, got {size}")
+    try:
+        model = make(**options)
+    except RequestError:
+        raise
+    except Exception as error:
+        raise RequestError(
+            f"MODEL: {request} cannot be made: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(model, Model):
+        raise RequestError(
+            f"MODEL: {request} returns {type(model).__name__}, not a gradcheck.Model"
+        )
+    return model
+
+
+def _refuse_options(request: str, options: Mapping[str, int] | None) -> None:
+    if options:
+        raise RequestError(f"--option: {request} has no options; leave out {', '.join(options)}")
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise RequestError(f"MODEL: there is no file {path}")
+    name = f"gradcheck_model_{path.stem}"  # not its own, which may be a library's
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RequestError(f"MODEL: {path} cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up by name
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)  # for what lies beside the file; last, so that it hides nothing
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [
+            frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()
+        ]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else "?"
+        what = error.msg if isinstance(error, SyntaxError) else error
+        if isinstance(error, RequestError):
+            raise RequestError(f"{error} ({path}, line {line})") from error
+        raise RequestError(
+            f"MODEL: {path} does not import: line {line}: {type(error).__name__}: {what}"
+        ) from error
+    return module

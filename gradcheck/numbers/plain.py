@@ -1,0 +1,89 @@
+"""Plain numbers, real or complex, of all samples at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradcheck.numbers import functions  # noqa: F401 - what all numbers know
+from gradcheck.numbers.array import Batched, Function, Storage
+
+
+class Plain(Batched):
+    """An array per sample, without bounds.
+
+    Parameters
+    ----------
+    array
+        The numbers, shape `(n, …)`.
+    hidden
+        Whether the sample axis is hidden: 1 or 0.
+    """
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Storage, hidden: int) -> None:
+        self.array = array
+        self.begin(hidden, None)
+
+    @property
+    def parts(self) -> tuple[Storage, ...]:
+        """The numbers."""
+        return (self.array,)
+
+    def whole(self) -> tuple[Storage, ...]:
+        """Return the numbers."""
+        return (self.array,)
+
+    def with_parts(self, parts: Sequence[Storage], hidden: int | None = None) -> Plain:
+        """Return other numbers."""
+        return Plain(parts[0], self.hidden if hidden is None else hidden)
+
+    def constant(self, value: Any) -> Plain:
+        """Return a constant, in the precision that the other numbers have."""
+        if isinstance(value, list | tuple):
+            return np.stack([self.lifted(item) for item in value])  # type: ignore[return-value]
+        array = np.asarray(value)
+        if array.dtype.kind == "f" and self.dtype.kind in "fc":
+            array = array.astype(self.array.real.dtype)
+        return Plain(array, 0)
+
+    def elementwise(self, ufunc: np.ufunc, operands: Sequence[Plain]) -> Plain:
+        """Apply to the numbers; a magnitude is what is analytic on either side of zero."""
+        values = self._of_one_precision(operands)
+        if ufunc is np.absolute and values[0].dtype.kind == "c":
+            return self._result(np.where(values[0].real < 0, -values[0], values[0]), operands)
+        return self._result(np.asarray(ufunc(*values)), operands)
+
+    @staticmethod
+    def _of_one_precision(operands: Sequence[Plain]) -> list[Storage]:
+        """Let integers and truth values take part in the precision of the others."""
+        values = [operand.array for operand in operands]
+        floats = [value.real for value in values if value.dtype.kind in "fc"]
+        kind = np.result_type(*floats) if floats else np.dtype(np.int64)
+        return [value.astype(kind) if value.dtype.kind in "ib" else value for value in values]
+
+    def contract(self, function: Function, operands: Sequence[Plain], terms: int) -> Plain:
+        """Apply to the numbers."""
+        return self._result(np.asarray(function(*self._of_one_precision(operands))), operands)
+
+    def compared(
+        self,
+        ufunc: np.ufunc,
+        a: Plain,
+        b: Plain,
+        closed: Any,
+        extremum: tuple[int, ...] | None,
+    ) -> Plain:
+        """Compare the real parts."""
+        return self._result(ufunc(a.array.real, b.array.real), (a, b))
+
+    def choose(self, condition: Plain, a: Plain, b: Plain) -> Plain:
+        """Take `a` where the condition is not zero."""
+        chosen = np.where(condition.array.real != 0, a.array, b.array)
+        return self._result(chosen, (condition, a, b))
+
+    def _result(self, array: Storage, operands: Sequence[Plain]) -> Plain:
+        return Plain(array, max(operand.hidden for operand in operands))

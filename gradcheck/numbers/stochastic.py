@@ -1,0 +1,335 @@
+"""Stochastic arithmetic: the same code run many times, every operation with a random rounding.
+
+Balls add absolute values, and so lose what cancels in deep networks. Here a number is a float64
+evaluation without perturbation and `RUNS` more in which every operation errs at random, its root
+mean square being as much as it honestly may. If what they say scatters by σ̂, an honest evaluation
+is beyond t·σ̂ with a stated probability only: t is the quantile of Student's distribution with
+`RUNS` degrees of freedom. Comparisons are of two evaluations that both err, hence the √2.
+
+All of this holds while errors are so small that what comes of them is proportional to them. Where
+the bar of an argument is so wide that a function bends over it, or passes through a period, nothing
+is known of the result.
+
+References
+----------
+D. S. Parker, *Monte Carlo Arithmetic: exploiting randomness in floating-point arithmetic*, UCLA
+CSD-970002, 1997. J. Vignes, *A stochastic arithmetic for reliable scientific computation*,
+Mathematics and Computers in Simulation 35 (1993).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import sqrt
+from typing import Any
+
+import flint
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.numbers import functions  # noqa: F401 - what all numbers know
+from gradcheck.numbers.array import Batched, Choices, Function, Storage, refused
+from gradcheck.numbers.rounding import LOG1P_DIP, Rounding
+from gradcheck.numbers.rules import RULES
+
+Floats = NDArray[np.float64]
+
+RUNS = 16
+ALPHA = 1e-12
+"""How probable it is that an honest comparison is beyond its bar: 0.001 false alarms in 10⁹."""
+
+LINEAR = 0.5
+"""How wide a bar may be, relative to the length over which a function bends."""
+
+ARITHMETIC = frozenset({np.add, np.subtract, np.multiply, np.divide})
+"""Functions that are correctly rounded."""
+EXACT = frozenset({np.negative, np.positive, np.absolute, np.maximum, np.minimum})
+"""Functions that do not round."""
+
+
+@lru_cache
+def student_quantile(alpha: float, degrees: int) -> float:
+    """Return t with P(|T| > t) = alpha for Student's T.
+
+    P(|T| > t) is the regularised incomplete beta function I_x(ν/2, 1/2) at x = ν/(ν + t²).
+    """
+    low, high = 0.0, 1.0
+
+    def tail(t: float) -> float:
+        x = flint.arb(degrees) / (degrees + flint.arb(t) ** 2)
+        return float(x.beta_lower(flint.arb(degrees) / 2, flint.arb(1) / 2, regularized=True))
+
+    while tail(high) > alpha:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if tail(middle) > alpha else (low, middle)
+    return high
+
+
+class Noise:
+    """Random numbers, of which no system's generator of normal numbers takes part.
+
+    Parameters
+    ----------
+    seed, stream
+        Which; the same ones yield the same signs anywhere.
+    """
+
+    def __init__(self, seed: int, stream: int) -> None:
+        self._words = np.random.Philox(key=seed, counter=stream << 128)
+
+    def bits(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Return zeros and ones."""
+        count = int(np.prod(shape))
+        words = self._words.random_raw(-(-count // 64)).view(np.uint8)
+        return np.unpackbits(words, count=count).reshape(shape).view(np.bool_)
+
+    def errors(self, shape: tuple[int, ...]) -> Floats:
+        """Return numbers of mean square 1, evenly from −√3 to √3."""
+        count = int(np.prod(shape))
+        fractions = (self._words.random_raw(count) >> np.uint64(11)) * 2.0**-53
+        return np.asarray((fractions.reshape(shape) * 2 - 1) * sqrt(3))
+
+
+class Stochastic(Batched):
+    """An array of numbers, each evaluated `RUNS` + 1 times.
+
+    Parameters
+    ----------
+    runs
+        The evaluations, float64 or integers, shape `(RUNS + 1, …)`; the first is unperturbed. A
+        constant lacks that axis.
+    rounding
+        The format whose roundings are imitated.
+    hidden
+        How many leading axes are hidden, that of the runs included; 0 for a constant.
+    """
+
+    __slots__ = ("noise", "rounding", "runs")
+
+    def __init__(
+        self,
+        runs: Storage,
+        rounding: Rounding,
+        noise: Noise,
+        hidden: int,
+        choices: Choices | None = None,
+    ) -> None:
+        self.runs, self.rounding, self.noise = runs, rounding, noise
+        self.begin(hidden, choices)
+
+    @classmethod
+    def from_value(
+        cls, value: Any, rounding: Rounding, noise: Noise, hidden: int, choices: Choices
+    ) -> Stochastic:
+        """Return numbers that every evaluation is given; `hidden` is as for balls."""
+        runs = np.broadcast_to(value, (RUNS + 1, *np.shape(value)))
+        return cls(runs, rounding, noise, hidden + 1, choices)
+
+    @property
+    def parts(self) -> tuple[Storage, ...]:
+        """The evaluations."""
+        return (self.runs,)
+
+    @property
+    def decisive(self) -> Storage:
+        """The unperturbed evaluation, which all others follow."""
+        return self.mid
+
+    @property
+    def left_open(self) -> NDArray[np.bool_]:
+        """Of the answer to a comparison, where it is open."""
+        return np.asarray((self.runs != self.runs[0]).any(axis=0))
+
+    def whole(self) -> tuple[Storage, ...]:
+        """Return the evaluations."""
+        return (self.runs,)
+
+    def with_parts(self, parts: Sequence[Storage], hidden: int | None = None) -> Stochastic:
+        """Return other evaluations."""
+        hidden = self.hidden if hidden is None else hidden
+        return Stochastic(parts[0], self.rounding, self.noise, hidden, self.choices)
+
+    def constant(self, value: Any) -> Stochastic:
+        """Return what every evaluation is given."""
+        if isinstance(value, list | tuple):
+            return np.stack([self.lifted(item) for item in value])  # type: ignore[return-value]
+        given = np.asarray(value)
+        if given.dtype.kind == "f":
+            rounded = given.astype(self.rounding.dtype).astype(np.float64)
+            if not np.array_equal(rounded, given, equal_nan=True):  # some runs round it
+                lead = (RUNS + 1, *(1,) * (self.hidden - 1))
+                runs = np.array(np.broadcast_to(given, (*lead, *given.shape)))
+                runs[1:] = np.where(self.noise.bits(runs[1:].shape), rounded, runs[1:])
+                return self.with_parts([runs])
+        return Stochastic(given, self.rounding, self.noise, 0, self.choices)
+
+    @property
+    def mid(self) -> Floats:
+        """The unperturbed evaluation."""
+        return self.runs[0] if self.hidden else self.runs
+
+    @property
+    def rad(self) -> Floats:
+        """How far two honest evaluations may be apart, but for a probability of `ALPHA`."""
+        if not self.hidden:
+            return np.zeros(self.runs.shape)
+        with np.errstate(all="ignore"):
+            runs = _floats(self.runs)
+            scatter = np.abs(runs[1:] - runs[0])
+            masked = (self.runs[1:] == -np.inf) & (self.runs[0] == -np.inf)
+            scatter = np.where(masked, 0.0, scatter)  # the −∞ of a mask is exact
+            widest = scatter.max(axis=0)  # by which is divided, lest the squares underflow
+            relative = scatter / np.where(widest > 0, widest, 1)
+            rad = widest * np.sqrt((relative * relative).mean(axis=0))
+            rad *= sqrt(2) * student_quantile(ALPHA, RUNS)
+        return np.where(np.isnan(rad), np.inf, rad)
+
+    @property
+    def magnitude(self) -> Floats:
+        """A bound on what an evaluation may be."""
+        reach = np.abs(self.mid) + self.rad
+        return np.where(np.isinf(self.mid) & (self.rad == 0), 0.0, reach)
+
+    def elementwise(self, ufunc: np.ufunc, operands: Sequence[Stochastic]) -> Stochastic:
+        """Apply the ufunc to every run, and let it err."""
+        if ufunc not in RULES:
+            raise refused(ufunc.__name__)
+        values = [_floats(operand.runs) for operand in operands]
+        result = np.asarray(ufunc(*values))
+        if ufunc in EXACT:
+            return self._result(result, operands)
+        squares = ufunc is np.power and np.all(values[1] == 2)
+        correctly_rounded = ufunc in ARITHMETIC or squares
+        roundoffs = 1.0 if correctly_rounded else 2 * self.rounding.allowance(ufunc.__name__)
+        roundoffs = roundoffs + self._more_roundoffs(ufunc, operands[0].mid)
+        error = roundoffs * self.rounding.unit_roundoff * np.abs(result)
+        if ufunc not in (np.add, np.subtract):  # what underflows is no exact zero
+            lost = (result == 0) & _all_present(values) & np.isfinite(values[0])
+            error = np.where(lost, self.rounding.smallest_normal, error)
+        result[1:][:, self._bends(ufunc, operands, result.shape[1:])] = np.nan
+        return self._perturbed(result, error, operands)
+
+    def _more_roundoffs(self, ufunc: np.ufunc, argument: Floats) -> Any:
+        """Return what some functions err besides, as in the rules of balls."""
+        if ufunc in (np.sinh, np.cosh):
+            return 2 * np.abs(argument)
+        if ufunc is np.log1p and self.rounding.dtype == np.float64:
+            low, high, ulps = LOG1P_DIP
+            return np.where((argument > low) & (argument < high), 2 * ulps, 0.0)
+        return 0.0
+
+    def _bends(
+        self, ufunc: np.ufunc, operands: Sequence[Stochastic], shape: tuple[int, ...]
+    ) -> NDArray[np.bool_]:
+        """Tell where a function is far from linear over the bars of its arguments."""
+        wide = [operand.rad for operand in operands]
+        sizes = [np.abs(operand.mid) for operand in operands]
+        if ufunc in (np.add, np.subtract):
+            bends: Any = False
+        elif ufunc is np.multiply:
+            bends = (wide[0] > LINEAR * sizes[0]) & (wide[1] > LINEAR * sizes[1])
+        elif ufunc is np.divide:
+            bends = wide[1] > LINEAR * sizes[1]
+        elif ufunc in (np.log, np.sqrt, np.power):
+            bends = wide[0] > LINEAR * sizes[0]
+        elif ufunc is np.log1p:
+            bends = wide[0] > LINEAR * np.abs(1 + operands[0].mid)
+        else:
+            bends = wide[0] > LINEAR
+        return np.broadcast_to(bends, shape)
+
+    def contract(
+        self, function: Function, operands: Sequence[Stochastic], terms: int
+    ) -> Stochastic:
+        """Apply to every run, and let every product and every partial sum err.
+
+        With S the sum of n products and Q that of their squares, the squares of the n − 1 partial
+        sums add up to S²·Σ(k/n)² + (Q − S²/n)·Σ k(n − k)/(n(n − 1)), k from 2 to n, on average
+        over the orders in which the products may be added. The errors of the products add Q. One
+        order that is far from average, such as all positive products first, may err more.
+        """
+        values = [_floats(operand.runs) for operand in operands]
+        result = np.array(function(*values))
+        squares = np.abs(function(*(value * value for value in values)))
+        counts = np.arange(2, terms + 1) / terms
+        whole = float((counts**2).sum())
+        mixed = float((counts * (1 - counts)).sum()) * terms / max(terms - 1, 1)
+        square = result * result
+        variance = whole * square + mixed * np.maximum(squares - square / terms, 0)
+        variance += (len(operands) - 1) * squares
+        if len(operands) == 2:
+            # One run stands for all, so that the function finds the axes that it expects.
+            (a, wide_a), (b, wide_b) = (
+                (np.abs(o.mid)[None], o.rad[None]) if o.hidden else (np.abs(o.mid), o.rad)
+                for o in operands
+            )
+            if wide_a.any() and wide_b.any():
+                proportional = function(a, wide_b) + function(wide_a, b)
+                bends = ~(function(wide_a, wide_b) <= LINEAR * proportional)
+                result[1:][:, bends[0]] = np.nan
+        return self._perturbed(result, self.rounding.unit_roundoff * np.sqrt(variance), operands)
+
+    def _perturbed(
+        self, result: Floats, error: Floats, operands: Sequence[Stochastic]
+    ) -> Stochastic:
+        """Add the error with a random sign, and a flush to zero where one is possible."""
+        subnormal = (np.abs(result) < self.rounding.smallest_normal) & (result != 0)
+        error = np.where(subnormal, np.maximum(np.abs(result), error), error)
+        error = np.where(np.isinf(result), 0.0, error)
+        result[1:] += self.noise.errors(result[1:].shape) * error[1:]
+        return self._result(result, operands)
+
+    def _result(self, runs: Floats, operands: Sequence[Stochastic]) -> Stochastic:
+        leading = max(operands, key=lambda operand: operand.hidden)
+        return Stochastic(runs, self.rounding, self.noise, leading.hidden, leading.choices)
+
+    def compared(
+        self,
+        ufunc: np.ufunc,
+        a: Stochastic,
+        b: Stochastic,
+        closed: Any,
+        extremum: tuple[int, ...] | None,
+    ) -> Stochastic:
+        """Compare; each run answers what is open at random."""
+        lead = self._result(_floats(a.runs) - _floats(b.runs), (a, b))
+        result = np.asarray(ufunc(a.mid, b.mid), dtype=np.float64)
+        left_open = np.zeros(result.shape, bool)
+        if closed is not True:
+            left_open = ~(np.abs(lead.mid) > lead.rad) & ~np.asarray(closed)
+            if ufunc in (np.equal, np.not_equal) and extremum is None:
+                left_open &= lead.rad > 0
+        if extremum is not None:
+            only = left_open.sum(extremum, keepdims=True) == 1
+            result = np.where(left_open & only, ufunc(0, 0), result)
+            left_open &= ~only
+        runs = np.array(np.broadcast_to(result, lead.runs.shape))
+        lead.choices.note(left_open)
+        if lead.choices.both and left_open.any():
+            answers = self.noise.bits(runs[1:].shape)
+            answers[0], answers[1] = True, False  # both are given, whatever chance says
+            runs[1:] = np.where(left_open, answers, runs[1:])
+        return self._result(runs, (a, b))
+
+    def choose(self, condition: Stochastic, a: Stochastic, b: Stochastic) -> Stochastic:
+        """Take either, run by run."""
+        runs = np.where(condition.runs > 0.5, a.runs, b.runs)
+        return self._result(runs, (condition, a, b))
+
+    def __repr__(self) -> str:
+        return f"Stochastic({self.mid!r} ± {self.rad!r}, {self.rounding.dtype})"
+
+
+def _all_present(values: Sequence[Floats]) -> Any:
+    """Tell where no operand is zero."""
+    present = values[0] != 0
+    for value in values[1:]:
+        present = present & (value != 0)
+    return present
+
+
+def _floats(runs: Storage) -> Floats:
+    return runs if runs.dtype == np.float64 else runs.astype(np.float64)

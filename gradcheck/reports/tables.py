@@ -1,0 +1,324 @@
+"""Tallies as pandas tables, and the facts of the run beside them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from importlib.metadata import PackageNotFoundError, version
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradcheck.adapters import missing_adapters
+from gradcheck.diagnosis.diagnosis import Finding
+from gradcheck.harness.request import Request
+from gradcheck.harness.sweep import Key, Outcome, draw
+from gradcheck.judge.tally import Case, Tally
+from gradcheck.judge.verdict import LABELS, Verdict
+from gradcheck.model.model import Model, label
+from gradcheck.numbers.stochastic import ALPHA, RUNS
+from gradcheck.truth.referee import NEITHER, REFEREE, REFERENCE, Ruling, Rulings
+
+CASE_COLUMNS = (
+    "sample", "adapter", "dtype", "gradient", "verdict",
+    "value", "reference", "bound", "ulps", "culprit", "truth",
+)  # fmt: skip
+LAST_CASE_COLUMNS = ("element", "message", "bar", "low", "high")
+MOST_LEAVES = 1000
+"""Numbers in a sample up to which they are tabulated; more are drawn anew from seed and number."""
+DIAGNOSIS_COLUMNS = [
+    "pass", "quantity", "file", "line", "source", "explanation", "wrong", "samples",
+    "counterexample", "sample",
+]  # fmt: skip
+DEFECT = "defect"
+"""What a disagreement is called in which both parties are within their bars of the truth."""
+NO_RULING = Ruling("", "")
+PACKAGES = ("gradcheck", "numpy", "pandas", "torch", "jax", "jaxlib", "python-flint")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a sweep found, as tables.
+
+    Parameters
+    ----------
+    overview
+        One row per adapter and dtype.
+    summary
+        One row per adapter, dtype and gradient: the columns of `summary.csv`.
+    discrepancies
+        The disagreements and errors kept, and each gradient's worst agreement: the columns of
+        `discrepancies.csv`.
+    diagnosis
+        One row per wrong line, the first wrong one first: the columns of `diagnosis.csv`.
+    run
+        The request, versions, counts and times: what `run.json` holds.
+    """
+
+    overview: pd.DataFrame
+    summary: pd.DataFrame
+    discrepancies: pd.DataFrame
+    diagnosis: pd.DataFrame
+    run: Mapping[str, Any]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing disagrees, no adapter failed, and the model is stated consistently."""
+        counts = self.run["counts"]
+        wrong = counts["disagree"] + counts["error"] + counts["defect"]
+        return not (wrong or self.run["misstated"] or self.run["audit"]["refuted"])
+
+
+def tabulate(
+    model: Model,
+    request: Request,
+    outcome: Outcome,
+    rulings: Rulings,
+    findings: Sequence[Finding],
+) -> Report:
+    """Turn what was found into tables."""
+    summary = pd.DataFrame(
+        [
+            {"adapter": key[0], "dtype": key[1], "gradient": key[2]}
+            | _with_defects(_statistics(tally), [key], rulings)
+            | {"worst_element": _worst_element(model, key, tally)}
+            for key, tally in outcome.tallies.items()
+        ]
+    )
+    return Report(
+        overview=_overview(outcome, rulings),
+        summary=summary,
+        discrepancies=_cases(model, request, outcome, rulings),
+        diagnosis=_diagnosis(model, findings),
+        run=_facts(model, request, outcome, rulings, summary),
+    )
+
+
+def draw_sample(model: Model, request: Request, dtype: str, index: int) -> dict[str, float]:
+    """Draw one sample anew, each number under its label: `x`, or `weight[0,1]`.
+
+    Empty if there are more than `MOST_LEAVES`.
+    """
+    if sum(prod(shape) for shape in model.leaves.values()) > MOST_LEAVES:
+        return {}
+    values = draw(model, request, dtype, index, 1)
+    return {
+        label(name, position): values[name][(0, *position)].item()
+        for name, shape in model.leaves.items()
+        for position in np.ndindex(shape)
+    }
+
+
+def _statistics(tally: Tally) -> dict[str, Any]:
+    error = tally.errors[0].message if tally.errors else ""
+    return {
+        "samples": tally.compared,
+        **dict(zip(LABELS, tally.counts.tolist(), strict=True)),
+        "median_ulps": tally.quantile(0.5),
+        "p99_ulps": tally.quantile(0.99),
+        "max_ulps": tally.max_ulps,
+        "max_bound_ratio": tally.max_ratio if tally.judged else np.nan,
+        "worst_sample": pd.NA if tally.worst is None else tally.worst.sample,
+        "message": error,
+        "bar": _bar(tally),
+        "stochastic": tally.stochastic,
+    }
+
+
+def _bar(tally: Tally) -> str:
+    """Say which kinds of bar judged."""
+    if not tally.judged:
+        return ""
+    if not tally.stochastic:
+        return "ball"
+    return "stochastic" if tally.stochastic == tally.compared else "ball+stochastic"
+
+
+def _worst_element(model: Model, key: Key, tally: Tally) -> str:
+    if tally.worst is None:
+        return ""
+    return label("", map(int, np.unravel_index(tally.worst.element, model.parameters[key[2]])))
+
+
+def _with_defects(
+    statistics: dict[str, Any], keys: Sequence[Key], rulings: Rulings
+) -> dict[str, Any]:
+    """Count apart the disagreements in which the referee found both parties within their bars."""
+    defects = sum(
+        ruling.culprit == NEITHER for (key, _), ruling in rulings.by_case.items() if key in keys
+    )
+    return statistics | {"disagree": statistics["disagree"] - defects, "defect": defects}
+
+
+def _overview(outcome: Outcome, rulings: Rulings) -> pd.DataFrame:
+    groups: dict[tuple[str, str], dict[str, Tally]] = {}
+    for (adapter, dtype, gradient), tally in outcome.tallies.items():
+        groups.setdefault((adapter, dtype), {})[gradient] = tally
+    rows = []
+    for (adapter, dtype), tallies in groups.items():
+        worst = max(tallies, key=lambda gradient: _severity(tallies[gradient]))
+        keys = [(adapter, dtype, gradient) for gradient in tallies]
+        statistics = _with_defects(
+            _statistics(reduce(Tally.merge, tallies.values())), keys, rulings
+        )
+        judged = all(tally.judged for tally in tallies.values())
+        rows.append(
+            {"adapter": adapter, "dtype": dtype, "judged": judged}
+            | statistics
+            | {"worst_gradient": worst}
+        )
+    return pd.DataFrame(rows)
+
+
+def _severity(tally: Tally) -> tuple[float, ...]:
+    extent = tally.max_ratio if tally.judged else tally.max_ulps
+    failures = tally.counts[[Verdict.ERROR, Verdict.DISAGREE]].sum()
+    return float(failures), -1.0 if np.isnan(extent) else extent
+
+
+def _cases(model: Model, request: Request, outcome: Outcome, rulings: Rulings) -> pd.DataFrame:
+    kept: list[tuple[Key, Case]] = []
+    for key, tally in outcome.tallies.items():
+        kept += [(key, case) for case in (*tally.errors, *tally.disagreements, *tally.kinks)]
+        if tally.worst is not None and tally.worst.verdict == Verdict.AGREE.label:
+            kept.append((key, tally.worst))
+    for gradient, cases in rulings.audit.refuted.items():
+        kept += [((REFEREE, request.dtypes[0], gradient), case) for case in cases]
+    samples: dict[tuple[str, int], dict[str, float]] = {}
+    rows = []
+    for key, case in kept:
+        adapter, dtype, gradient = key
+        if (dtype, case.sample) not in samples:
+            samples[dtype, case.sample] = draw_sample(model, request, dtype, case.sample)
+        ruling = rulings.by_case.get((key, case), NO_RULING)
+        if adapter == REFEREE:
+            ruling = Ruling(repr(case.value), REFERENCE)
+        position = np.unravel_index(case.element, model.parameters[gradient])
+        rows.append(
+            {
+                "sample": case.sample,
+                "adapter": adapter,
+                "dtype": dtype,
+                "gradient": gradient,
+                "verdict": DEFECT if ruling.culprit == NEITHER else case.verdict,
+                "value": case.value,
+                "reference": case.reference,
+                "bound": case.bound,
+                "ulps": case.ulps,
+                "culprit": ruling.culprit,
+                "truth": ruling.truth,
+                **samples[dtype, case.sample],
+                "element": label("", map(int, position)),
+                "message": case.message,
+                "bar": case.bar if case.verdict else "",
+                "low": case.low,
+                "high": case.high,
+            }
+        )
+    leaves = draw_sample(model, request, request.dtypes[0], 0)
+    return pd.DataFrame(rows, columns=[*CASE_COLUMNS, *leaves, *LAST_CASE_COLUMNS])
+
+
+def _diagnosis(model: Model, findings: Sequence[Finding]) -> pd.DataFrame:
+    rows = [
+        (
+            finding.part,
+            finding.quantity,
+            _relative(finding.line.file),
+            finding.line.number,
+            finding.line.source,
+            _explanation(finding),
+            finding.wrong,
+            finding.samples,
+            ",".join(
+                f"{name}={x:.17g}"
+                for name, x in finding.counterexample.items()
+                if x or model.example  # without one, what is not given is zero
+            ),
+            finding.clearest,
+        )
+        for finding in findings
+    ]
+    return pd.DataFrame(rows, columns=DIAGNOSIS_COLUMNS)
+
+
+def _explanation(finding: Finding) -> str:
+    """Add the lines in which the fault may be instead, where a value came through a variable."""
+    *others, last = ("", *map(str, finding.line.through))
+    through = " and ".join(part for part in (", ".join(others[1:]), last) if part)
+    lines = "lines" if len(finding.line.through) > 1 else "line"
+    came = f"what it writes came through {lines} {through}, and the fault may be there"
+    if not through:
+        return finding.explanation
+    return f"{finding.explanation or 'nothing simple matches what it holds'}; {came}"
+
+
+def _relative(file: str) -> str:
+    """Give a path from the working directory or the package's, if it is below either."""
+    path = Path(file)
+    for root in (Path.cwd(), Path(__file__).parents[2]):
+        if path.is_relative_to(root):
+            return str(path.relative_to(root))
+    return file
+
+
+def _facts(
+    model: Model, request: Request, outcome: Outcome, rulings: Rulings, summary: pd.DataFrame
+) -> dict[str, Any]:
+    settings = {name: value for name, value in vars(request).items() if name != "workers"}
+    audit = rulings.audit
+    return {
+        "request": {"model": model.name, **settings, "adapters": list(summary["adapter"].unique())},
+        "counts": {name: int(summary[name].sum()) for name in ("samples", *LABELS, DEFECT)},
+        "bars": {
+            "ball": int(summary["samples"].where(summary["bar"] != "", 0).sum())
+            - int(summary["stochastic"].sum()),
+            "stochastic": int(summary["stochastic"].sum()),
+            "alpha": ALPHA,
+            "runs": RUNS,
+        },
+        "missing": missing_adapters() if request.adapters is None else {},
+        "misstated": dict(outcome.misstated),
+        "unchecked": outcome.unchecked,
+        "referee": {
+            "refereed": len(rulings.by_case),
+            "left": rulings.left,
+            "unsupported": rulings.unsupported,
+        },
+        "audit": {
+            "samples": audit.samples,
+            "proved": audit.proved,
+            "refuted": sum(map(len, audit.refuted.values())),
+        },
+        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpu": _cpu(),
+            "workers": request.workers,
+        },
+        "seconds": {stage: round(spent, 3) for stage, spent in outcome.seconds.items()},
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _cpu() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,1 @@
+"""The rigorous derivative, and what it decides."""
