@@ -51,7 +51,7 @@ def sweep(
     known = [field.name for field in fields(Request)]
     for name in settings:
         if name not in known:
-            raise RequestError(f"there is no setting {name!r}{nearest(name, known)}")
+            raise RequestError("", f"there is no setting {name!r}{nearest(name, known)}")
     request = Request(**settings)
     if isinstance(model, str):
         model = load_model(model)

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 AGREED, DISAGREED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_MODEL = "chain"
+POSITIONAL = frozenset({"model", "file"})
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message} (see {self.prog} --help)")
+        raise RequestError("", f"{message} (see {self.prog} --help)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,11 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         return int(options.command(options))
     except RequestError as error:
-        print("gradcheck:", " ".join(str(error).split()), file=sys.stderr)
+        print("gradcheck:", " ".join(in_words(error).split()), file=sys.stderr)
         return WRONG_REQUEST
     except KeyboardInterrupt:
         print("gradcheck: interrupted; earlier results are untouched", file=sys.stderr)
         return INTERRUPTED
+
+
+def in_words(error: RequestError) -> str:
+    """Say it with the argument as this command line has it: `--samples`, or `MODEL`."""
+    if not error.field:
+        return error.text
+    name = error.field.upper() if error.field in POSITIONAL else f"--{error.field}"
+    return f"{name.replace('_', '-')}: {error.text}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -218,7 +227,7 @@ def _trace(options: argparse.Namespace) -> int:
     if sample is None:
         trace = trace_point(model, {**model.example, **options.at}, request)
     elif sample < 0:
-        raise RequestError(f"--sample: expected at least 0, got {sample}")
+        raise RequestError("sample", f"expected at least 0, got {sample}")
     else:
         trace = trace_sample(model, request, sample)
     print_trace(trace, model.name, request.dtypes[0])

@@ -59,7 +59,7 @@ class Option:
         try:
             value = self.convert(text)
         except argparse.ArgumentTypeError as error:
-            raise RequestError(f"--{self.name}: {error}") from None
+            raise RequestError(self.setting, str(error)) from None
         return getattr(Request(**{self.setting: value}), self.setting)
 
 

@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
             for setting in DEFAULTS
         }
     except RequestError as error:
-        raise pytest.UsageError(f"--gradcheck-{str(error).removeprefix('--')}") from None
+        raise pytest.UsageError(f"--gradcheck-{error}") from None
 
 
 class Gradcheck:
@@ -60,8 +60,8 @@ class Gradcheck:
         try:
             return assert_agreement(model, **{**self.settings, **settings})
         except RequestError as error:
-            problem = " ".join(str(error).split())
-        raise RequestError(problem)  # from here, so that it is told in a line
+            problem = RequestError(error.field, " ".join(error.text.split()))
+        raise problem  # from here, so that it is told in a line
 
 
 @pytest.fixture(scope="session")

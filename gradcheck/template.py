@@ -68,18 +68,18 @@ def write_starting_file(path: Path, force: bool = False) -> str:
     from gradcheck.reports.files import write_files
 
     if path.suffix != ".py":
-        raise RequestError(f"FILE: expected a name that ends in .py, got {str(path)!r}")
+        raise RequestError("file", f"expected a name that ends in .py, got {str(path)!r}")
     if not path.parent.is_dir():
-        raise RequestError(f"FILE: there is no folder {path.parent}; make it first")
+        raise RequestError("file", f"there is no folder {path.parent}; make it first")
     if path.is_dir():
-        raise RequestError(f"FILE: {path} is a folder; name a file")
+        raise RequestError("file", f"{path} is a folder; name a file")
     if (path.exists() or path.is_symlink()) and not force:
-        raise RequestError(f"FILE: {path} exists; name another, or overwrite it with --force")
+        raise RequestError("file", f"{path} exists; name another, or overwrite it with --force")
     name = path.stem if path.stem.replace("-", "_").isidentifier() else "mine"
     try:
         write_files({path: STARTING_FILE.format(name=f'"{name}"')})
     except OSError as error:
-        raise RequestError(f"FILE: {path} cannot be written ({error.strerror})") from error
+        raise RequestError("file", f"{path} cannot be written ({error.strerror})") from error
     file = shlex.quote(str(path))
     return (
         f"Written: {path}\n"

@@ -227,7 +227,7 @@ def _point_values(model: Model, point: Mapping[str, Any]) -> dict[str, NDArray[A
                 values[leaf] = _leaf_values(model, leaf, number)
             else:
                 raise RequestError(
-                    f"--at: {model.name} has no {leaf!r}; it has: {', '.join(model.leaves)}"
+                    "at", f"{model.name} has no {leaf!r}; it has: {', '.join(model.leaves)}"
                 )
     for key, number in elements.items():
         name, _, position = key.partition("[")
@@ -237,7 +237,7 @@ def _point_values(model: Model, point: Mapping[str, Any]) -> dict[str, NDArray[A
             array[(0, *map(int, position.rstrip("]").split(",")))] = number
         except (ValueError, IndexError) as error:
             raise RequestError(
-                f"--at: {name} has the shape {model.leaves[name]}, so it has no {key}"
+                "at", f"{name} has the shape {model.leaves[name]}, so it has no {key}"
             ) from error
     if point and not model.example:
         for name in model.leaves:
@@ -245,7 +245,7 @@ def _point_values(model: Model, point: Mapping[str, Any]) -> dict[str, NDArray[A
     missing = [name for name in model.leaves if name not in values]
     missing += [name for name, array in values.items() if np.isnan(array).any()]
     if missing:
-        raise RequestError(f"--at: no value for {', '.join(missing)}")
+        raise RequestError("at", f"no value for {', '.join(missing)}")
     return values
 
 
@@ -254,12 +254,12 @@ def _leaf_values(model: Model, name: str, given: Any) -> NDArray[Any]:
     shape, domain = model.leaves[name], model.domain(name)
     numbers = np.asarray(given, dtype=np.float64)
     if not np.isfinite(numbers).all():
-        raise RequestError(f"--at: expected a finite number for {name}, got {given}")
+        raise RequestError("at", f"expected a finite number for {name}, got {given}")
     try:
         array = np.broadcast_to(numbers, (1, *shape)).copy()
     except ValueError as error:
         raise RequestError(
-            f"--at: expected the shape {shape} for {name}, got {numbers.shape}"
+            "at", f"expected the shape {shape} for {name}, got {numbers.shape}"
         ) from error
     return array.astype(np.int64) if domain is not None and domain.is_discrete else array
 
@@ -282,5 +282,5 @@ def _gradients(
             if not of_definition:
                 return {}
             raise RequestError(
-                f"--adapters: {adapter.summary}: {describe(error)}; leave it out"
+                "adapters", f"{adapter.summary}: {describe(error)}; leave it out"
             ) from error

@@ -152,10 +152,10 @@ def test_the_help_tells_the_options_and_their_defaults(run):
 @pytest.mark.parametrize(
     ("call", "problem"),
     [
-        ("'chian'", "MODEL: there is no model 'chian'; did you mean 'chain'[?]"),
-        ("'missing.py'", "MODEL: there is no file missing.py"),
+        ("'chian'", "model: there is no model 'chian'; did you mean 'chain'[?]"),
+        ("'missing.py'", "model: there is no file missing.py"),
         ("'chain', adapters=['tortch']", "*there is no adapter 'tortch'; did you mean 'torch'[?]"),
-        ("'chain', samples=0", "--samples: expected at least 1, got 0"),
+        ("'chain', samples=0", "samples: expected at least 1, got 0"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_told_in_one_line(call, problem, run):

@@ -107,8 +107,8 @@ def test_the_misprint_is_beyond_the_bound_at_beta1_and_nothing_else_is(name, dty
 @pytest.mark.parametrize(
     ("point", "reason"),
     [
-        ({**chain.MODEL.example, "z": 1.0}, "--at: chain has no 'z'; it has: x, y, beta0"),
-        ({"x": 1.0}, "--at: no value for y, beta0"),
+        ({**chain.MODEL.example, "z": 1.0}, "at: chain has no 'z'; it has: x, y, beta0"),
+        ({"x": 1.0}, "at: no value for y, beta0"),
     ],
 )
 def test_a_point_with_a_name_too_many_or_too_few_is_refused(point, reason):

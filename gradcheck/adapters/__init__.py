@@ -142,15 +142,16 @@ def choose_adapters(names: Sequence[str] | None, model: Model) -> dict[str, Adap
             if adapter.by_default and adapter.installed and adapter.gradients(model)
         }
     if not names:
-        raise RequestError(f"--adapters: none given; choose among {', '.join(known)}")
+        raise RequestError("adapters", f"none given; choose among {', '.join(known)}")
     for name in names:
         if name not in known:
-            raise RequestError(f"--adapters: there is no adapter {name!r}{nearest(name, known)}")
+            raise RequestError("adapters", f"there is no adapter {name!r}{nearest(name, known)}")
         if not known[name].installed:
             raise RequestError(
-                f"--adapters: {name} needs {known[name].framework}, which is not installed; "
-                f"install it with: {known[name].install_command}"
+                "adapters",
+                f"{name} needs {known[name].framework}, which is not installed; "
+                f"install it with: {known[name].install_command}",
             )
         if not known[name].gradients(model):
-            raise RequestError(f"--adapters: {name} has nothing for the model {model.name}")
+            raise RequestError("adapters", f"{name} has nothing for the model {model.name}")
     return {name: known[name] for name in dict.fromkeys(names)}

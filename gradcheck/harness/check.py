@@ -40,8 +40,9 @@ def check_model(model: Model, values: Values) -> None:
             for (name, one), (_, other) in zip(first, second, strict=True):
                 if not np.array_equal(one, other, equal_nan=True):
                     raise RequestError(
-                        f"MODEL: the passes of {model.name} are not deterministic: {name} is "
-                        f"different if they are run again; let them depend on v alone"
+                        "model",
+                        f"the passes of {model.name} are not deterministic: {name} is "
+                        f"different if they are run again; let them depend on v alone",
                     )
         _check_branches(model, values)
         _check_balls(model, values)
@@ -55,18 +56,21 @@ def _check_definition(model: Model, row: Mapping[str, Any]) -> None:
     loss, expected = losses[0], (1,) if model.batched else ()
     if loss.dtype.kind not in "fiu":
         raise RequestError(
-            f"MODEL: the definition of {model.name} returns {loss.item()!r} where a number was "
-            f"expected; let it return the loss"
+            "model",
+            f"the definition of {model.name} returns {loss.item()!r} where a number was "
+            f"expected; let it return the loss",
         )
     if loss.shape != expected:
         what = "one number per sample" if model.batched else "a scalar"
         raise RequestError(
-            f"MODEL: the definition of {model.name} returns the shape {loss.shape} where {what}, "
-            f"the shape {expected}, was expected; sum it, as xp.sum(…)"
+            "model",
+            f"the definition of {model.name} returns the shape {loss.shape} where {what}, "
+            f"the shape {expected}, was expected; sum it, as xp.sum(…)",
         )
     if not np.array_equal(losses[0], losses[1], equal_nan=True):
         raise RequestError(
-            f"MODEL: the definition of {model.name} is not deterministic; let it depend on v alone"
+            "model",
+            f"the definition of {model.name} is not deterministic; let it depend on v alone",
         )
 
 
@@ -83,14 +87,16 @@ def _run(model: Model, row: Mapping[str, Any]) -> list[tuple[str, Any]]:
         equal_nan = np.asarray(t[name]).dtype.kind == "f"
         if name not in trace or not np.array_equal(trace[name], t[name], equal_nan=equal_nan):
             raise RequestError(
-                f"MODEL: the backward pass of {model.name} changes t.{name}; write to d.{name}, or "
-                f"to a copy of it"
+                "model",
+                f"the backward pass of {model.name} changes t.{name}; write to d.{name}, or "
+                f"to a copy of it",
             )
     for name, shape in model.parameters.items():
         if name in d and shape and isinstance(d[name], np.generic):
             raise RequestError(
-                f"MODEL: the backward pass of {model.name} gives d.{name} the shape () where "
-                f"{shape} was expected; is a sum too many?"
+                "model",
+                f"the backward pass of {model.name} gives d.{name} the shape () where "
+                f"{shape} was expected; is a sum too many?",
             )
     for letter, board in (("t", t), ("d", d)):
         for name in board:
@@ -112,8 +118,9 @@ def _check_branches(model: Model, values: Values) -> None:
         model.loss(np, Given(numbers))
     except OneSampleError as error:
         raise RequestError(
-            f"MODEL: the definition of {model.name} branches on a value"
-            f"{place(model, error)}, which cannot be differentiated; use xp.where"
+            "model",
+            f"the definition of {model.name} branches on a value"
+            f"{place(model, error)}, which cannot be differentiated; use xp.where",
         ) from error
     except Exception:  # what the numbers lack, the adapters that need them will say
         return
@@ -130,7 +137,8 @@ def _check_balls(model: Model, values: Values) -> None:
             apart = np.abs(np.broadcast_to(plain, mid.shape) - mid) > rad
             if apart.any() and not passes.open[i]:
                 raise RequestError(
-                    f"MODEL: {name} of {model.name} is not the same on balls as on plain arrays; "
+                    "model",
+                    f"{name} of {model.name} is not the same on balls as on plain arrays; "
                     f"a write through a slice or a view of another array is lost there: assign to "
-                    f"the array itself"
+                    f"the array itself",
                 )

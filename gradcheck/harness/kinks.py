@@ -52,11 +52,11 @@ def place_on_kinks(model: Model, values: Values, start: int, rounding: Rounding)
     leads, _ = _compared(model, values, rounding)
     if not leads.shape[1]:
         raise RequestError(
-            f"--kinks: the passes of {model.name} compare nothing, so they have no kinks"
+            "kinks", f"the passes of {model.name} compare nothing, so they have no kinks"
         )
     if not movable:
         raise RequestError(
-            f"--kinks: every number of {model.name} has a declared range, so none can be moved"
+            "kinks", f"every number of {model.name} has a declared range, so none can be moved"
         )
     kink = (start + samples) % leads.shape[1]
 
@@ -137,8 +137,9 @@ def _compared(
         run_passes(model, np, leaves)
     except OneSampleError as error:
         raise RequestError(
-            f"--kinks: the passes of {model.name} branch on a value, so that they take one sample "
-            f"at a time; use np.where"
+            "kinks",
+            f"the passes of {model.name} branch on a value, so that they take one sample "
+            f"at a time; use np.where",
         ) from error
     columns = [
         [np.broadcast_to(part, lead.shape).reshape(samples, -1) for part in (lead, slack)]

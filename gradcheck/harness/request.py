@@ -76,43 +76,41 @@ class Request:
     def __post_init__(self) -> None:
         for name in ("samples", "seed", "rows", "referee_limit", "workers"):
             if not isinstance(getattr(self, name), int):
-                raise RequestError(
-                    f"--{name.replace('_', '-')}: expected a whole number, got "
-                    f"{getattr(self, name)!r}"
-                )
+                raise RequestError(name, f"expected a whole number, got {getattr(self, name)!r}")
         for name in ("dtypes", "adapters"):
             names = getattr(self, name)
             if isinstance(names, str):
-                raise RequestError(f"--{name}: expected a list of names, got {names!r}")
+                raise RequestError(name, f"expected a list of names, got {names!r}")
             if names is not None:
                 object.__setattr__(self, name, tuple(dict.fromkeys(names)))
         for name in ("samples", "rows", "workers"):
             if getattr(self, name) < 1:
-                raise RequestError(f"--{name}: expected at least 1, got {getattr(self, name)}")
+                raise RequestError(name, f"expected at least 1, got {getattr(self, name)}")
         if self.referee_limit < 0:
-            raise RequestError(f"--referee-limit: expected at least 0, got {self.referee_limit}")
+            raise RequestError("referee_limit", f"expected at least 0, got {self.referee_limit}")
         if not 0 <= self.audit <= 1:
-            raise RequestError(f"--audit: expected a share from 0 to 1, got {self.audit:g}")
+            raise RequestError("audit", f"expected a share from 0 to 1, got {self.audit:g}")
         if not 0 <= self.seed < SEED_LIMIT:
-            raise RequestError(f"--seed: expected 0 to 2**128 - 1, got {self.seed}")
+            raise RequestError("seed", f"expected 0 to 2**128 - 1, got {self.seed}")
         if not self.dtypes:
-            raise RequestError(f"--dtypes: none given; choose among {', '.join(DTYPES)}")
+            raise RequestError("dtypes", f"none given; choose among {', '.join(DTYPES)}")
         for dtype in self.dtypes:
             if dtype not in DTYPES:
-                raise RequestError(f"--dtypes: there is no dtype {dtype!r}{nearest(dtype, DTYPES)}")
+                raise RequestError("dtypes", f"there is no dtype {dtype!r}{nearest(dtype, DTYPES)}")
             if not 0 < self.scale <= LARGEST_SCALE[dtype]:
                 raise RequestError(
-                    f"--scale: expected a number above 0 and at most {LARGEST_SCALE[dtype]:g} "
-                    f"for {dtype}, got {self.scale:g}"
+                    "scale",
+                    f"expected a number above 0 and at most {LARGEST_SCALE[dtype]:g} "
+                    f"for {dtype}, got {self.scale:g}",
                 )
         if not (isfinite(self.ulps) and 0.5 <= self.ulps <= 2**20):
             raise RequestError(
-                f"--ulps: expected 0.5 (correct rounding) to 2**20, got {self.ulps:g}"
+                "ulps", f"expected 0.5 (correct rounding) to 2**20, got {self.ulps:g}"
             )
         if self.bars not in BARS:
-            raise RequestError(f"--bars: there is no {self.bars!r}{nearest(self.bars, BARS)}")
+            raise RequestError("bars", f"there is no {self.bars!r}{nearest(self.bars, BARS)}")
         if self.distribution not in DISTRIBUTIONS:
             raise RequestError(
-                f"--distribution: there is no {self.distribution!r}"
-                f"{nearest(self.distribution, DISTRIBUTIONS)}"
+                "distribution",
+                f"there is no {self.distribution!r}{nearest(self.distribution, DISTRIBUTIONS)}",
             )

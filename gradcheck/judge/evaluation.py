@@ -247,31 +247,35 @@ def check_boards(
         Naming the pass, the quantity, and the mend.
     """
     if "loss" not in t:
-        raise RequestError(f"MODEL: the forward pass of {model.name} leaves out t.loss")
+        raise RequestError("model", f"the forward pass of {model.name} leaves out t.loss")
     if shape_of(t["loss"]):
         raise RequestError(
-            f"MODEL: t.loss of {model.name} has the shape {shape_of(t['loss'])} where a scalar was "
-            f"expected; sum it"
+            "model",
+            f"t.loss of {model.name} has the shape {shape_of(t['loss'])} where a scalar was "
+            f"expected; sum it",
         )
     known = [*t, *model.leaves]
     for name in d:
         if name not in known and not any(belongs(other, name) for other in known):
             raise RequestError(
-                f"MODEL: the backward pass of {model.name} writes d.{name}, but there is no "
+                "model",
+                f"the backward pass of {model.name} writes d.{name}, but there is no "
                 f"parameter, input or quantity of the trace called {name}; rename it, or keep it "
-                f"in a variable"
+                f"in a variable",
             )
     for name, shape in model.parameters.items():
         if name not in d:
             raise RequestError(
-                f"MODEL: the backward pass of {model.name} leaves out d.{name}, the gradient of a "
-                f"parameter"
+                "model",
+                f"the backward pass of {model.name} leaves out d.{name}, the gradient of a "
+                f"parameter",
             )
         found = shape_of(d[name])
         if found not in (shape, ()):  # a constant holds for all elements
             raise RequestError(
-                f"MODEL: the backward pass of {model.name} gives d.{name} the shape {found} where "
-                f"{shape} was expected{_mend(found, shape)}"
+                "model",
+                f"the backward pass of {model.name} gives d.{name} the shape {found} where "
+                f"{shape} was expected{_mend(found, shape)}",
             )
 
 
@@ -289,7 +293,7 @@ def check_number(model: Model, name: str, value: Any) -> None:
     """Refuse what a pass wrote if it is no number and no array of numbers."""
     if not isinstance(value, Batched) and np.asarray(value).dtype.kind not in "biuf":
         raise RequestError(
-            f"MODEL: a pass of {model.name} wrote {value!r} as {name}; an array was expected"
+            "model", f"a pass of {model.name} wrote {value!r} as {name}; an array was expected"
         )
 
 
@@ -301,8 +305,9 @@ def failure(model: Model, part: str, error: Exception) -> RequestError:
     where, many = place(model, error), part == "passes"
     if isinstance(error, InPlaceError) or "read-only" in str(error):
         return RequestError(
-            f"MODEL: the {part} of {model.name} {'change' if many else 'changes'} an input or a "
-            f"parameter in place{where}; work on a copy of it, such as v.x.copy()"
+            "model",
+            f"the {part} of {model.name} {'change' if many else 'changes'} an input or a "
+            f"parameter in place{where}; work on a copy of it, such as v.x.copy()",
         )
     hint = ""
     if "positional argument" in str(error):
@@ -310,8 +315,9 @@ def failure(model: Model, part: str, error: Exception) -> RequestError:
     if "setting an array element" in str(error):
         hint = "; start from numpy.zeros_like(v.x), or numpy.zeros_like(v.x, shape=…)"
     return RequestError(
-        f"MODEL: the {part} of {model.name} {'fail' if many else 'fails'}{where}: "
-        f"{type(error).__name__}: {error}{hint}"
+        "model",
+        f"the {part} of {model.name} {'fail' if many else 'fails'}{where}: "
+        f"{type(error).__name__}: {error}{hint}",
     )
 
 

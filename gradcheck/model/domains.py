@@ -66,7 +66,7 @@ def positive() -> Domain:
 def uniform(low: float, high: float) -> Domain:
     """Numbers from `low` to `high`."""
     if not (_are_numbers(low, high) and low < high and isfinite(high - low)):
-        raise RequestError(f"sampling.uniform: expected low < high, got {low!r} and {high!r}")
+        raise RequestError("sampling.uniform", f"expected low < high, got {low!r} and {high!r}")
     return Domain(
         f"uniform({low!r}, {high!r})", "uniform", lambda x: low + (high - low) * (x + 1) / 2
     )
@@ -75,7 +75,7 @@ def uniform(low: float, high: float) -> Domain:
 def normal(mean: float = 0.0, std: float = 1.0) -> Domain:
     """Around `mean` with the standard deviation `std`."""
     if not (_are_numbers(mean, std) and std > 0):
-        raise RequestError(f"sampling.normal: expected std > 0, got mean {mean!r}, std {std!r}")
+        raise RequestError("sampling.normal", f"expected std > 0, got mean {mean!r}, std {std!r}")
     return Domain(
         f"normal({mean!r}, {std!r})", "normal", lambda x: mean + std * x, is_unbounded=True
     )
@@ -84,14 +84,14 @@ def normal(mean: float = 0.0, std: float = 1.0) -> Domain:
 def scaled(factor: float) -> Domain:
     """Multiply what would be drawn without this by a factor."""
     if not (_are_numbers(factor) and factor > 0):
-        raise RequestError(f"sampling.scaled: expected a factor > 0, got {factor!r}")
+        raise RequestError("sampling.scaled", f"expected a factor > 0, got {factor!r}")
     return Domain(f"scaled({factor!r})", "", lambda x: factor * x, is_unbounded=True)
 
 
 def integers(low: int, high: int) -> Domain:
     """Whole numbers from `low` up to but not including `high`, all equally likely."""
     if not (isinstance(low, int) and isinstance(high, int) and low < high):
-        raise RequestError(f"sampling.integers: expected whole low < high, got {low!r}, {high!r}")
+        raise RequestError("sampling.integers", f"expected whole low < high, got {low!r}, {high!r}")
 
     def transform(x: Floats) -> Floats:
         return np.asarray(np.minimum(low + np.floor((high - low) * (x + 1) / 2), high - 1))

@@ -50,7 +50,7 @@ def load_model(request: str, options: Mapping[str, int] | None = None) -> Model:
         return cast(Model, module.MODEL)
     file, colon, name = request.rpartition(":") if ".py:" in request else (request, "", "")
     if not file.endswith(".py"):
-        raise RequestError(f"MODEL: there is no model {request!r}{nearest(request, BUILT_IN)}")
+        raise RequestError("model", f"there is no model {request!r}{nearest(request, BUILT_IN)}")
     held = vars(_load_file(Path(file)))
     models = {key: value for key, value in held.items() if isinstance(value, Model)}
     if colon:
@@ -58,14 +58,14 @@ def load_model(request: str, options: Mapping[str, int] | None = None) -> Model:
             return _build(f"{file}:{name}", held[name], options or {})
         if name not in models:
             raise RequestError(
-                f"MODEL: {file} holds no gradcheck.Model named {name!r}{nearest(name, models)}"
+                "model", f"{file} holds no gradcheck.Model named {name!r}{nearest(name, models)}"
             )
         _refuse_options(request, options)
         return models[name]
     _refuse_options(request, options)
     if len(models) != 1:
         count = f"several models ({', '.join(models)})" if models else "no gradcheck.Model"
-        raise RequestError(f"MODEL: {file} holds {count}; name one as {file}:NAME")
+        raise RequestError("model", f"{file} holds {count}; name one as {file}:NAME")
     return next(iter(models.values()))
 
 
@@ -73,36 +73,36 @@ def _build(request: str, make: Callable[..., Any], options: Mapping[str, int]) -
     known = inspect.signature(make).parameters
     for name, size in options.items():
         if name not in known:
-            raise RequestError(f"--option: {request} has no {name!r}{nearest(name, known)}")
+            raise RequestError("option", f"{request} has no {name!r}{nearest(name, known)}")
         if size < 1:
-            raise RequestError(f"--option: expected {name} to be at least 1, got {size}")
+            raise RequestError("option", f"expected {name} to be at least 1, got {size}")
     try:
         model = make(**options)
     except RequestError:
         raise
     except Exception as error:
         raise RequestError(
-            f"MODEL: {request} cannot be made: {type(error).__name__}: {error}"
+            "model", f"{request} cannot be made: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(model, Model):
         raise RequestError(
-            f"MODEL: {request} returns {type(model).__name__}, not a gradcheck.Model"
+            "model", f"{request} returns {type(model).__name__}, not a gradcheck.Model"
         )
     return model
 
 
 def _refuse_options(request: str, options: Mapping[str, int] | None) -> None:
     if options:
-        raise RequestError(f"--option: {request} has no options; leave out {', '.join(options)}")
+        raise RequestError("option", f"{request} has no options; leave out {', '.join(options)}")
 
 
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise RequestError(f"MODEL: there is no file {path}")
+        raise RequestError("model", f"there is no file {path}")
     name = f"gradcheck_model_{path.stem}"  # not its own, which may be a library's
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise RequestError(f"MODEL: {path} cannot be loaded as Python")
+        raise RequestError("model", f"{path} cannot be loaded as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up by name
     if (folder := str(path.resolve().parent)) not in sys.path:
@@ -118,8 +118,9 @@ def _load_file(path: Path) -> ModuleType:
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else "?"
         what = error.msg if isinstance(error, SyntaxError) else error
         if isinstance(error, RequestError):
-            raise RequestError(f"{error} ({path}, line {line})") from error
+            text = error.text if error.field == "model" else error
+            raise RequestError("model", f"{text} ({path}, line {line})") from error
         raise RequestError(
-            f"MODEL: {path} does not import: line {line}: {type(error).__name__}: {what}"
+            "model", f"{path} does not import: line {line}: {type(error).__name__}: {what}"
         ) from error
     return module

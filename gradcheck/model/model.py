@@ -38,7 +38,7 @@ def flatten(tree: Tree, name: str = "") -> dict[str, Any]:
     for key, branch in items:
         for path, leaf in flatten(branch, f"{name}.{key}" if name else str(key)).items():
             if path in found:
-                raise RequestError(f"MODEL: two things are called {path}; rename one")
+                raise RequestError("model", f"two things are called {path}; rename one")
             found[path] = leaf
     return found
 
@@ -232,16 +232,17 @@ class Model:
 
     def __post_init__(self) -> None:
         if not self.name or set(self.name) & set("/\\\n"):
-            raise RequestError(f"MODEL: {self.name!r} is no name for a model: it names a folder")
+            raise RequestError("model", f"{self.name!r} is no name for a model: it names a folder")
         for part, signature in SIGNATURES.items():
             if not callable(getattr(self, part)):
                 what = "definition" if part == "loss" else f"{part} pass"
-                raise RequestError(f"MODEL: {self.name} has no {what}: give {part}={signature}")
+                raise RequestError("model", f"{self.name} has no {what}: give {part}={signature}")
         for part in ("inputs", "parameters"):
             if not isinstance(getattr(self, part), Mapping):
                 raise RequestError(
-                    f"MODEL: the {part} of {self.name} are {getattr(self, part)!r}; give a dict "
-                    f"from names to shapes"
+                    "model",
+                    f"the {part} of {self.name} are {getattr(self, part)!r}; give a dict "
+                    f"from names to shapes",
                 )
             flat = flatten(getattr(self, part))
             shapes = {
@@ -250,52 +251,61 @@ class Model:
             }
             object.__setattr__(self, part, shapes)
         if not self.parameters:
-            raise RequestError(f"MODEL: {self.name} has no parameters, so no gradients to compare")
+            raise RequestError(
+                "model", f"{self.name} has no parameters, so no gradients to compare"
+            )
         names = [*self.inputs, *self.parameters]
         for name in names:
             if sum(belongs(other, name) for other in names) > 1:
                 raise RequestError(
-                    f"MODEL: {name} stands for two inputs or parameters of {self.name}; rename one"
+                    "model",
+                    f"{name} stands for two inputs or parameters of {self.name}; rename one",
                 )
         for name, shape in self.leaves.items():
             if name in RESERVED or not all(map(_is_key, name.split("."))) or name[0].isdigit():
                 raise RequestError(
-                    f"MODEL: {self.name} calls an input or parameter {name!r}, which is no "
-                    f"identifier or the name of a column; rename it"
+                    "model",
+                    f"{self.name} calls an input or parameter {name!r}, which is no "
+                    f"identifier or the name of a column; rename it",
                 )
             if not (isinstance(shape, tuple) and all(size > 0 for size in shape)):
                 raise RequestError(
-                    f"MODEL: the shape of {name} in {self.name} is {shape!r}; give a tuple of "
-                    f"positive whole numbers, such as () or (3,)"
+                    "model",
+                    f"the shape of {name} in {self.name} is {shape!r}; give a tuple of "
+                    f"positive whole numbers, such as () or (3,)",
                 )
         for name, domain in self.sampling.items():
             if not any(belongs(leaf, name) for leaf in self.leaves):
                 raise RequestError(
-                    f"MODEL: {self.name} declares how to sample {name!r}, which is no input or "
-                    f"parameter of it"
+                    "model",
+                    f"{self.name} declares how to sample {name!r}, which is no input or "
+                    f"parameter of it",
                 )
             if not isinstance(domain, Domain):
                 raise RequestError(
-                    f"MODEL: {self.name} samples {name} from {domain!r}; give one of "
-                    f"gradcheck.sampling, such as sampling.positive()"
+                    "model",
+                    f"{self.name} samples {name} from {domain!r}; give one of "
+                    f"gradcheck.sampling, such as sampling.positive()",
                 )
             if domain.needs_axis and any(
                 not shape for leaf, shape in self.leaves.items() if belongs(leaf, name)
             ):
                 raise RequestError(
-                    f"MODEL: {name} of {self.name} is a single number; {domain!r} is for arrays"
+                    "model", f"{name} of {self.name} is a single number; {domain!r} is for arrays"
                 )
             if domain.is_discrete and any(belongs(leaf, name) for leaf in self.parameters):
                 raise RequestError(
-                    f"MODEL: {name} is a parameter of {self.name} and sampled from integers, by "
-                    f"which nothing can be differentiated; make it an input"
+                    "model",
+                    f"{name} is a parameter of {self.name} and sampled from integers, by "
+                    f"which nothing can be differentiated; make it an input",
                 )
 
         for name in self.closed_forms:
             if name not in self.parameters:
                 raise RequestError(
-                    f"MODEL: {self.name} gives a closed form for {name!r}, which is no parameter"
-                    f"{nearest(name, self.parameters)}"
+                    "model",
+                    f"{self.name} gives a closed form for {name!r}, which is no parameter"
+                    f"{nearest(name, self.parameters)}",
                 )
 
     @property

@@ -24,16 +24,16 @@ def check_folder(folder: Path) -> None:
     try:
         for name in FILES:
             if (folder / name).is_dir():
-                raise RequestError(f"--output: {folder / name} is a folder; name another folder")
+                raise RequestError("output", f"{folder / name} is a folder; name another folder")
         while not (existing.exists() or existing.is_symlink()):
             existing = existing.parent
         if not existing.is_dir():
-            raise RequestError(f"--output: {existing} is a file; name a folder")
+            raise RequestError("output", f"{existing} is a file; name a folder")
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise RequestError(
-            f"--output: {existing} cannot be written ({error.strerror}); name another folder"
+            "output", f"{existing} cannot be written ({error.strerror}); name another folder"
         ) from error
 
 

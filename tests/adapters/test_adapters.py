@@ -146,7 +146,7 @@ def test_a_parameter_that_the_loss_does_not_use_has_gradient_zero():
 
 
 def test_a_mistyped_adapter_is_answered_with_the_nearest():
-    with pytest.raises(RequestError, match=r"--adapters: .*'tortch'; did you mean 'torch'\?"):
+    with pytest.raises(RequestError, match=r"adapters: .*'tortch'; did you mean 'torch'\?"):
         choose_adapters(["complex-step", "tortch"], chain.MODEL)
 
 
@@ -156,12 +156,12 @@ def test_an_adapter_like_no_other_is_answered_with_all_of_them():
 
 
 def test_no_adapter_at_all_is_refused():
-    with pytest.raises(RequestError, match="--adapters: none given; choose among central"):
+    with pytest.raises(RequestError, match="adapters: none given; choose among central"):
         choose_adapters([], chain.MODEL)
 
 
 def test_an_adapter_with_nothing_to_say_is_refused_by_name_and_left_out_by_default():
-    with pytest.raises(RequestError, match=r"--adapters: closed-form has nothing for .*matrix"):
+    with pytest.raises(RequestError, match=r"adapters: closed-form has nothing for .*matrix"):
         choose_adapters(["closed-form"], MATRIX)
     assert "closed-form" not in choose_adapters(None, MATRIX)
     assert "closed-form" in choose_adapters(None, chain.MODEL)
@@ -172,7 +172,7 @@ def test_a_missing_framework_is_named_with_the_command_that_installs_it(name, mo
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None)
     framework = name.partition("-")[0]
     command = rf"install it with: python -m pip install {framework}$"
-    with pytest.raises(RequestError, match=f"--adapters: {name} needs {framework}.*{command}"):
+    with pytest.raises(RequestError, match=f"adapters: {name} needs {framework}.*{command}"):
         choose_adapters([name], chain.MODEL)
 
 

@@ -133,7 +133,7 @@ def test_by_default_a_right_expression_agrees_although_it_has_no_forward_rule(fr
 def test_a_forward_mode_has_nothing_for_an_expression_of_its_framework(framework):
     pytest.importorskip(framework)
     model = replace(CUBES, expressions={framework: EXPRESSIONS[framework](3)})
-    complaint = f"--adapters: {framework}-forward has nothing for the model cubes"
+    complaint = f"adapters: {framework}-forward has nothing for the model cubes"
     with pytest.raises(RequestError, match=complaint):
         gradcheck.sweep(model, samples=5, adapters=[f"{framework}-forward"])
 

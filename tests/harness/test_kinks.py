@@ -240,7 +240,7 @@ def test_a_model_that_compares_nothing_is_refused(name):
     with pytest.raises(RequestError) as refusal:
         swept(load_model(name), ["complex-step"])
     assert str(refusal.value) == (
-        f"--kinks: the passes of {name} compare nothing, so they have no kinks"
+        f"kinks: the passes of {name} compare nothing, so they have no kinks"
     )
 
 

@@ -53,7 +53,7 @@ def test_the_line_of_the_branch_that_is_wrong_is_named(tmp_path):
 
 
 def test_passes_that_branch_cannot_be_placed_on_kinks(tmp_path):
-    with pytest.raises(RequestError, match="--kinks: the passes of branch branch on a value"):
+    with pytest.raises(RequestError, match="kinks: the passes of branch branch on a value"):
         gradcheck.sweep(write(tmp_path, 0.1), samples=10, kinks=True)
 
 
@@ -61,7 +61,7 @@ def test_declared_ranges_cannot_be_placed_on_kinks():
     small = load_model("network", {"depth": 1, "width": 2})
     unit = dict.fromkeys(("x", "y", "beta", "Omega"), sampling.uniform(-1, 1))
     fixed = replace(small, sampling=unit)
-    with pytest.raises(RequestError, match=r"--kinks: every number .* has a declared range"):
+    with pytest.raises(RequestError, match=r"kinks: every number .* has a declared range"):
         gradcheck.sweep(fixed, samples=10, kinks=True)
 
 

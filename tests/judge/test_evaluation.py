@@ -184,7 +184,7 @@ def refused(model):
     with pytest.raises(RequestError) as refusal:
         passes(model, 4)
     message = str(refusal.value)
-    assert message.startswith("MODEL: ")
+    assert message.startswith("model: ")
     assert "\n" not in message
     return message
 

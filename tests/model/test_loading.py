@@ -104,7 +104,7 @@ def test_an_unlike_name_gets_all():
 
 
 def test_a_file_that_is_not_there_is_named():
-    assert refused("nowhere/own_model.py") == "MODEL: there is no file nowhere/own_model.py"
+    assert refused("nowhere/own_model.py") == "model: there is no file nowhere/own_model.py"
 
 
 def test_a_folder_is_no_file(tmp_path):
@@ -205,12 +205,12 @@ def test_the_network_is_made_to_size(options, name, parameters):
     ],
 )
 def test_a_wrong_option_is_refused(options, complaint):
-    assert complaint in refused("network", options, "--option")
+    assert complaint in refused("network", options, "option")
 
 
 def test_a_model_of_fixed_size_has_no_options(write):
     for request in ("chain", write(ONE), f"{write(TWO)}:OTHER"):
-        message = refused(request, {"width": 3}, "--option")
+        message = refused(request, {"width": 3}, "option")
         assert message.endswith("has no options; leave out width")
 
 
@@ -218,7 +218,7 @@ def test_a_function_of_a_file_makes_a_model_to_size(write):
     file = write(MADE)
     assert load_model(f"{file}:build").name == "made-2"
     assert load_model(f"{file}:build", {"width": 7}).name == "made-7"
-    assert "has no 'depth'" in refused(f"{file}:build", {"depth": 7}, "--option")
+    assert "has no 'depth'" in refused(f"{file}:build", {"depth": 7}, "option")
 
 
 def test_a_function_that_makes_no_model_is_refused(write):

@@ -27,7 +27,7 @@ def refused(**parts):
     with pytest.raises(RequestError) as refusal:
         replace(PRODUCT, **parts)
     message = str(refusal.value)
-    assert message.startswith("MODEL: ")
+    assert message.startswith("model: ")
     assert "\n" not in message
     return message
 

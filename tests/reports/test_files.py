@@ -86,12 +86,12 @@ def test_a_folder_that_can_be_made_is_accepted_and_not_made(tmp_path):
 def test_a_file_where_the_folder_should_be_is_refused(below, tmp_path):
     file = tmp_path / "file"
     file.write_text("kept")
-    with pytest.raises(RequestError, match=r"--output: .*file is a file; name a folder"):
+    with pytest.raises(RequestError, match=r"output: .*file is a file; name a folder"):
         check_folder(file / below)
     assert contents(tmp_path) == {"file": "kept"}
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody may write to")
 def test_a_folder_that_cannot_be_written_is_refused():
-    with pytest.raises(RequestError, match=r"--output: /proc cannot be written \(.*name another"):
+    with pytest.raises(RequestError, match=r"output: /proc cannot be written \(.*name another"):
         check_folder(Path("/proc/results"))
