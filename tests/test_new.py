@@ -131,7 +131,7 @@ def test_the_starting_model_is_right_by_jax(model, values, passes):
 
 def test_the_starting_model_can_be_swept_as_it_is(folder, capsys):
     write_starting_file(Path("mine.py"))
-    quick = ["adapters", "complex-step", "--samples", "200"]
+    quick = ["--adapters", "complex-step", "--samples", "200"]
     assert main(["sweep", "mine.py", *quick]) == 0
     assert "Nothing disagrees" in capsys.readouterr().out
     assert (folder / "results" / "mine" / "summary.csv").is_file()

@@ -123,7 +123,7 @@ def test_a_definition_that_contradicts_the_forward_pass_is_told():
 
 
 def test_a_request_that_cannot_be_met_is_raised_as_it_is():
-    with pytest.raises(gradcheck.RequestError, match=r"^--samples: expected at least 1, got 0$"):
+    with pytest.raises(gradcheck.RequestError, match=r"^samples: expected at least 1, got 0$"):
         assert_agreement("chain", samples=0)
 
 

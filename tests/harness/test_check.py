@@ -182,7 +182,7 @@ def test_a_mistake_is_status_2_and_one_line_and_nothing_is_written(
     mistake, mistaken, tmp_path, capsys
 ):
     complaint = mistaken(mistake)
-    assert main(["sweep", "mine.py", "samples", "4", "--adapters", "complex-step"]) == 2
+    assert main(["sweep", "mine.py", "--samples", "4", "--adapters", "complex-step"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert len(captured.err.splitlines()) == 1

@@ -44,7 +44,7 @@ def at_example(model, leaf):
     return branch
 
 
-def refused(request, options=None, argument="MODEL"):
+def refused(request, options=None, argument="model"):
     with pytest.raises(RequestError) as refusal:
         load_model(request, options)
     message = str(refusal.value)
