@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
 from gradcheck.diagnosis.diagnosis import Finding, diagnose
 from gradcheck.errors import RequestError
 from gradcheck.harness.check import check_model
 from gradcheck.harness.request import Request
-from gradcheck.harness.sweep import draw, run_sweep
+from gradcheck.harness.samples import draw_model
+from gradcheck.harness.sweep import run_sweep
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
 from gradcheck.reports.tables import Report, tabulate
 from gradcheck.suggestions import nearest
-from gradcheck.truth.referee import evidence, referee
+from gradcheck.truth.referee import Rulings, evidence, referee
+
+CHECKED = 2
+"""Samples on which a model is run before any work, to see whether it is stated as it should be."""
 
 
 def sweep(
@@ -55,11 +59,34 @@ def sweep(
     request = Request(**settings)
     if isinstance(model, str):
         model = load_model(model)
-    check_model(model, draw(model, replace(request, kinks=False), request.dtypes[0], 0, 2))
-    outcome = run_sweep(model, request, progress)
+    *_, report = stages(model, request, progress)
+    return report
+
+
+def stages(
+    model: Model, request: Request, progress: Callable[[float], None], block: int | None = None
+) -> Iterator[Report]:
+    """Yield the report twice: with the verdicts alone, and when all is settled and explained.
+
+    Parameters
+    ----------
+    progress
+        Is told the fraction of the samples done.
+    block
+        How many samples are evaluated at once, unless `block_size` shall choose.
+
+    Raises
+    ------
+    RequestError
+        If the request cannot be met; before any work.
+    """
+    settings = request.distribution, request.scale, request.dtypes[0]
+    check_model(model, draw_model(model, request.seed, 0, CHECKED, *settings))
+    outcome = run_sweep(model, request, progress, block)
+    yield tabulate(model, request, outcome, Rulings(), ())
     rulings = referee(model, request, outcome)
     findings: tuple[Finding, ...] = ()
     if rulings.blamed or outcome.misstated:
-        clues = evidence(model, request, rulings)
+        clues = evidence(request, outcome, rulings)
         findings = diagnose(model, clues.values, clues.disputed, clues.samples)
-    return tabulate(model, request, outcome, rulings, findings)
+    yield tabulate(model, request, outcome, rulings, findings)

@@ -182,16 +182,19 @@ def _numbers(
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from gradcheck.api import sweep
+    from gradcheck.api import stages
     from gradcheck.reports.files import check_folder, write_report
-    from gradcheck.reports.terminal import print_report, progress_bar
+    from gradcheck.reports.terminal import print_findings, print_verdicts, progress_bar
 
     request, model = _request(options), _model(options)
     folder = options.output or Path("results") / model.name
     check_folder(folder)
     with progress_bar() as progress:
-        report = sweep(model, progress=progress, **vars(request))
-    print_report(report, write_report(report, folder), _source(options))
+        reports = stages(model, request, progress)
+        first = next(reports)
+    print_verdicts(first)
+    *_, report = reports
+    print_findings(report, write_report(report, folder), _source(options))
     return AGREED if report.agrees else DISAGREED
 
 

@@ -16,7 +16,8 @@ from gradcheck.diagnosis.diagnosis import WORK
 from gradcheck.errors import RequestError
 from gradcheck.harness.check import check_model
 from gradcheck.harness.request import Request
-from gradcheck.harness.sweep import describe, draw
+from gradcheck.harness.samples import draw_sample
+from gradcheck.harness.sweep import describe
 from gradcheck.judge.evaluation import Evaluation
 from gradcheck.judge.reference import Passes, is_informative, stochastic_passes
 from gradcheck.model.model import Model, flatten, label
@@ -84,7 +85,7 @@ def trace_sample(model: Model, request: Request, index: int) -> Trace:
     RequestError
         If an adapter cannot be had, or the model is not as it should be.
     """
-    return _trace(model, draw(model, request, np.dtype(request.dtypes[0]), index, 1), request)
+    return _trace(model, draw_sample(model, request, request.dtypes[0], index).values, request)
 
 
 def _trace(model: Model, widened: Mapping[str, NDArray[Any]], request: Request) -> Trace:

@@ -10,7 +10,10 @@ References
 J. K. Salmon et al., *Parallel random numbers: as easy as 1, 2, 3*, SC11, 2011.
 """
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from math import prod
 from statistics import NormalDist
 from typing import Any
@@ -18,13 +21,117 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.model.model import Model
+from gradcheck.harness.kinks import place_on_kinks
+from gradcheck.harness.request import Request
+from gradcheck.model.model import Model, label
+from gradcheck.numbers.rounding import Rounding
 
 Bits = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 
 WORDS_PER_COUNT = 4
 """Philox yields four 64-bit words for each value of its counter."""
+
+BLOCK = 65_536
+"""Samples evaluated at once: enough to amortise a call, few enough for a core's cache."""
+BLOCK_NUMBERS = 10 * BLOCK
+"""Inputs and parameters in a block; a model of many has fewer samples in it."""
+BLOCK_ONE_BY_ONE = 256
+"""Samples in a block where an expression under test may have to be called for each."""
+BLOCK_ON_KINKS = 1024
+"""Samples in a block if they are placed on kinks, which takes many evaluations."""
+
+EVIDENCE = 32
+"""How many samples, the first ones, are kept for a diagnosis whatever they show."""
+AUDITED_AT_LEAST = 20
+AUDIT_STREAM = 2**32
+"""Of the seed's random words; samples use the streams below."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some samples of a sweep in one dtype, drawn once and carried to whoever needs them.
+
+    Parameters
+    ----------
+    dtype
+        The format under judgement, in which every number is exact.
+    numbers
+        Which samples these are, int64 of shape `(n,)`.
+    values
+        Inputs and parameters, float64 or int64 of shape `(n, *shape)`.
+    """
+
+    dtype: str
+    numbers: NDArray[np.int64]
+    values: Mapping[str, NDArray[Any]]
+
+    def select(self, numbers: Iterable[int]) -> Samples:
+        """Return the samples of these numbers, in this order, each of which is held."""
+        chosen = np.array(list(numbers), np.int64)
+        order = np.argsort(self.numbers, kind="stable")
+        rows = order[np.searchsorted(self.numbers, chosen, sorter=order)]
+        return Samples(self.dtype, chosen, {name: a[rows] for name, a in self.values.items()})
+
+    def join(self, later: Samples) -> Samples:
+        """Append other samples."""
+        return Samples(
+            self.dtype,
+            np.concatenate([self.numbers, later.numbers]),
+            {name: np.concatenate([a, later.values[name]]) for name, a in self.values.items()},
+        )
+
+    def labelled(self, number: int) -> dict[str, float]:
+        """Return the numbers of one sample by their labels: `x`, `weight[0,1]`."""
+        return {
+            label(name, position): array[(0, *position)].item()
+            for name, array in self.select([number]).values.items()
+            for position in np.ndindex(array.shape[1:])
+        }
+
+
+def block_size(model: Model, request: Request) -> int:
+    """Return how many samples of a model are evaluated at once, a power of two.
+
+    Blocks are always evaluated whole, so that what a sample yields does not depend on how many were
+    asked for: a vectorised loop may round its last few elements differently from the others.
+    """
+    numbers = sum(prod(shape) for shape in model.leaves.values())
+    samples = min(BLOCK, max(1, BLOCK_NUMBERS // numbers))
+    if model.expressions:
+        samples = min(samples, BLOCK_ONE_BY_ONE)
+    if request.kinks:
+        samples = min(samples, BLOCK_ON_KINKS)
+    return 1 << (samples.bit_length() - 1)
+
+
+def draw_block(model: Model, request: Request, dtype: str, start: int, block: int) -> Samples:
+    """Draw a block of the samples that a request asks for, placed on kinks if it does."""
+    settings = request.distribution, request.scale, dtype
+    values: Mapping[str, NDArray[Any]] = draw_model(model, request.seed, start, block, *settings)
+    if request.kinks:
+        rounding = Rounding(np.dtype(dtype), request.ulps)
+        values = place_on_kinks(model, values, start, rounding)
+    return Samples(dtype, np.arange(start, start + block), values)
+
+
+def draw_sample(model: Model, request: Request, dtype: str, number: int) -> Samples:
+    """Draw one sample, by way of its block: its numbers are those that a sweep judges."""
+    block = block_size(model, request)
+    return draw_block(model, request, dtype, number - number % block, block).select([number])
+
+
+def choose_audited(request: Request) -> list[int]:
+    """Choose samples at random, one from each of as many equal runs: a share, but a minimum."""
+    if not request.audit:
+        return []
+    count = min(max(round(request.audit * request.samples), AUDITED_AT_LEAST), request.samples)
+    words = draw_words(request.seed, AUDIT_STREAM, 0, count)
+    edges = [run * request.samples // count for run in range(count + 1)]
+    return [
+        low + int(word) % (high - low)
+        for word, low, high in zip(words, edges[:-1], edges[1:], strict=True)
+    ]
 
 
 def draw_model(

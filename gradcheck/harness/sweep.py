@@ -10,47 +10,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, Gradients, choose_adapters
-from gradcheck.harness.kinks import place_on_kinks
 from gradcheck.harness.request import Request
-from gradcheck.harness.samples import draw_model
-from gradcheck.judge.evaluation import Values
+from gradcheck.harness.samples import EVIDENCE, Samples, block_size, choose_audited, draw_block
 from gradcheck.judge.reference import Passes, Reference
 from gradcheck.judge.tally import Tally, tally_comparison, tally_error
 from gradcheck.judge.verdict import compare
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
-
-BLOCK = 65_536
-"""Samples evaluated at once: enough to amortise a call, few enough for a core's cache."""
-BLOCK_NUMBERS = 10 * BLOCK
-"""Inputs and parameters in a block; a model of many has fewer samples in it."""
-BLOCK_ONE_BY_ONE = 256
-"""Samples in a block where an expression under test may have to be called for each."""
-BLOCK_ON_KINKS = 1024
-"""Samples in a block if they are placed on kinks, which takes many evaluations."""
-
-
-def block_size(model: Model, request: Request) -> int:
-    """Return how many samples of a model are evaluated at once, a power of two.
-
-    Blocks are always evaluated whole, so that what a sample yields does not depend on how many were
-    asked for: a vectorised loop may round its last few elements differently from the others.
-    """
-    numbers = sum(prod(shape) for shape in model.leaves.values())
-    samples = min(BLOCK, max(1, BLOCK_NUMBERS // numbers))
-    if model.expressions:
-        samples = min(samples, BLOCK_ONE_BY_ONE)
-    if request.kinks:
-        samples = min(samples, BLOCK_ON_KINKS)
-    return 1 << (samples.bit_length() - 1)
-
 
 Key = tuple[str, str, str]
 """Adapter, dtype, gradient."""
@@ -64,6 +36,9 @@ class Outcome:
     ----------
     tallies
         By adapter, dtype and gradient.
+    samples
+        By dtype, the samples that something later may ask for: those of every case that a tally
+        keeps, those to be audited, and the first `EVIDENCE`.
     misstated
         By dtype, where the model's definition and its forward pass were seen to differ.
     unchecked
@@ -73,6 +48,7 @@ class Outcome:
     """
 
     tallies: Mapping[Key, Tally]
+    samples: Mapping[str, Samples]
     misstated: Mapping[str, str]
     unchecked: str
     seconds: Mapping[str, float]
@@ -80,6 +56,7 @@ class Outcome:
 
 @dataclass
 class _Block:
+    samples: Samples
     tallies: dict[Key, Tally] = field(default_factory=dict)
     misstated: dict[str, str] = field(default_factory=dict)
     unchecked: str = ""
@@ -95,7 +72,10 @@ class _Block:
 
 
 def run_sweep(
-    model: Model, request: Request, progress: Callable[[float], None] = lambda fraction: None
+    model: Model,
+    request: Request,
+    progress: Callable[[float], None] = lambda fraction: None,
+    block: int | None = None,
 ) -> Outcome:
     """Compare every adapter with the hand-written passes on every sample.
 
@@ -103,26 +83,32 @@ def run_sweep(
     ----------
     progress
         Is told the fraction done, in the caller's thread.
+    block
+        How many samples are evaluated at once; unless given, `block_size` chooses.
 
     Raises
     ------
     RequestError
         If an adapter cannot be had, or the passes do not run on balls.
     """
-    sweep = _Sweep(model, request, choose_adapters(request.adapters, model))
+    sweep = _Sweep(model, request, choose_adapters(request.adapters, model), block)
     keep_heap_mapped()
     starts = range(0, request.samples, sweep.block)
     tasks = ((start, dtype) for start in starts for dtype in request.dtypes)
     tallies: dict[Key, Tally] = {}
+    samples: dict[str, Samples] = {}
     misstated: dict[str, str] = {}
     unchecked = ""
     seconds: defaultdict[str, float] = defaultdict(float)
-    for done, block in enumerate(_in_order(sweep.run_block, tasks, request.workers), start=1):
-        for key, tally in block.tallies.items():
+    for done, found in enumerate(_in_order(sweep.run_block, tasks, request.workers), start=1):
+        for key, tally in found.tallies.items():
             tallies[key] = tallies[key].merge(tally) if key in tallies else tally
-        misstated |= block.misstated
-        unchecked = unchecked or block.unchecked
-        for stage, spent in block.seconds.items():
+        dtype, held = found.samples.dtype, found.samples
+        held = samples[dtype].join(held) if dtype in samples else held
+        samples[dtype] = held.select(sweep.needed(held, tallies))
+        misstated |= found.misstated
+        unchecked = unchecked or found.unchecked
+        for stage, spent in found.seconds.items():
             seconds[stage] += spent
         progress(done / (len(starts) * len(request.dtypes)))
     order = [
@@ -131,15 +117,24 @@ def run_sweep(
         for dtype in request.dtypes
         for gradient in sweep.adapters[adapter].gradients(model)
     ]
-    return Outcome({key: tallies[key] for key in order}, misstated, unchecked, dict(seconds))
+    return Outcome(
+        {key: tallies[key] for key in order}, samples, misstated, unchecked, dict(seconds)
+    )
 
 
 class _Sweep:
     """A sweep's fixed data, shared by its workers."""
 
-    def __init__(self, model: Model, request: Request, adapters: Mapping[str, Adapter]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        request: Request,
+        adapters: Mapping[str, Adapter],
+        block: int | None = None,
+    ) -> None:
         self.model, self.request, self.adapters = model, request, adapters
-        self.block = block_size(model, request)
+        self.block = block or block_size(model, request)
+        self.always = {*range(min(EVIDENCE, request.samples)), *choose_audited(request)}
         self.prepared: dict[tuple[str, str], Gradients] = {}
         # Frameworks keep state of their own: each is entered by one worker at a time.
         self.locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -148,10 +143,11 @@ class _Sweep:
 
     def run_block(self, start: int, dtype: str) -> _Block:
         """Judge every adapter on one block in one dtype."""
-        block, request, model = _Block(), self.request, self.model
-        count = min(self.block, request.samples - start)
-        with block.timed("sampling"):
-            values = draw(model, request, dtype, start, self.block)
+        request, model = self.request, self.model
+        count, began = min(self.block, request.samples - start), time.perf_counter()
+        drawn = draw_block(model, request, dtype, start, self.block)
+        block, values = _Block(drawn), drawn.values
+        block.seconds["sampling"] = time.perf_counter() - began
         # All adapters are called before any result is looked at: some compute in the background.
         given = {
             name: array if array.dtype.kind == "i" else array.astype(dtype, copy=False)
@@ -201,7 +197,19 @@ class _Sweep:
                         comparison = compare(result[:count], references[key])
                         tally = tally_comparison(comparison, start, request.rows, adapter.judged)
                     block.tallies[name, dtype, gradient] = tally
+        block.samples = drawn.select(self.needed(drawn, block.tallies))
         return block
+
+    def needed(self, held: Samples, tallies: Mapping[Key, Tally]) -> list[int]:
+        """Tell which of the samples held something later may ask for."""
+        cases = {
+            case.sample
+            for (_, dtype, _), tally in tallies.items()
+            if dtype == held.dtype
+            for case in tally.cases
+        }
+        first, last = held.numbers[[0, -1]].tolist()
+        return sorted(number for number in cases | self.always if first <= number <= last)
 
     def call(
         self, name: str, dtype: str, values: Mapping[str, NDArray[Any]]
@@ -215,25 +223,6 @@ class _Sweep:
                 return dict(self.prepared[name, dtype](values))
             except Exception as error:
                 return describe(error)
-
-
-def draw(model: Model, request: Request, dtype: Any, start: int, count: int) -> Values:
-    """Draw the samples that a request asks for.
-
-    On kinks they are placed in whole blocks, as a rounding in a block may differ from another's.
-    """
-
-    def drawn(start: int, count: int) -> Values:
-        settings = request.distribution, request.scale, dtype
-        return draw_model(model, request.seed, start, count, *settings)
-
-    if not request.kinks:
-        return drawn(start, count)
-    block = block_size(model, request)
-    first = start - start % block
-    rounding = Rounding(np.dtype(dtype), request.ulps)
-    placed = place_on_kinks(model, drawn(first, block), first, rounding)
-    return {name: array[start - first : start - first + count] for name, array in placed.items()}
 
 
 def _checked(

@@ -94,6 +94,12 @@ class Tally:
     errors: tuple[Case, ...] = ()
     stochastic: int = 0
 
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """All that are kept."""
+        worst = () if self.worst is None else (self.worst,)
+        return (*self.errors, *self.disagreements, *self.kinks, *worst)
+
     def merge(self, later: Tally) -> Tally:
         """Combine with the tally of later samples."""
         worst = [case for case in (self.worst, later.worst) if case is not None]

@@ -17,7 +17,7 @@ import pandas as pd
 from gradcheck.adapters import missing_adapters
 from gradcheck.diagnosis.diagnosis import Finding
 from gradcheck.harness.request import Request
-from gradcheck.harness.sweep import Key, Outcome, draw
+from gradcheck.harness.sweep import Key, Outcome
 from gradcheck.judge.tally import Case, Tally
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.model.model import Model, label
@@ -99,19 +99,15 @@ def tabulate(
     )
 
 
-def draw_sample(model: Model, request: Request, dtype: str, index: int) -> dict[str, float]:
-    """Draw one sample anew, each number under its label: `x`, or `weight[0,1]`.
-
-    Empty if there are more than `MOST_LEAVES`.
-    """
+def _labels(model: Model) -> list[str]:
+    """Name every number of a sample; none if there are more than `MOST_LEAVES`."""
     if sum(prod(shape) for shape in model.leaves.values()) > MOST_LEAVES:
-        return {}
-    values = draw(model, request, dtype, index, 1)
-    return {
-        label(name, position): values[name][(0, *position)].item()
+        return []
+    return [
+        label(name, position)
         for name, shape in model.leaves.items()
         for position in np.ndindex(shape)
-    }
+    ]
 
 
 def _statistics(tally: Tally) -> dict[str, Any]:
@@ -189,12 +185,13 @@ def _cases(model: Model, request: Request, outcome: Outcome, rulings: Rulings) -
             kept.append((key, tally.worst))
     for gradient, cases in rulings.audit.refuted.items():
         kept += [((REFEREE, request.dtypes[0], gradient), case) for case in cases]
+    leaves = _labels(model)
     samples: dict[tuple[str, int], dict[str, float]] = {}
     rows = []
     for key, case in kept:
         adapter, dtype, gradient = key
-        if (dtype, case.sample) not in samples:
-            samples[dtype, case.sample] = draw_sample(model, request, dtype, case.sample)
+        if leaves and (dtype, case.sample) not in samples:
+            samples[dtype, case.sample] = outcome.samples[dtype].labelled(case.sample)
         ruling = rulings.by_case.get((key, case), NO_RULING)
         if adapter == REFEREE:
             ruling = Ruling(repr(case.value), REFERENCE)
@@ -212,7 +209,7 @@ def _cases(model: Model, request: Request, outcome: Outcome, rulings: Rulings) -
                 "ulps": case.ulps,
                 "culprit": ruling.culprit,
                 "truth": ruling.truth,
-                **samples[dtype, case.sample],
+                **samples.get((dtype, case.sample), {}),
                 "element": label("", map(int, position)),
                 "message": case.message,
                 "bar": case.bar if case.verdict else "",
@@ -220,7 +217,6 @@ def _cases(model: Model, request: Request, outcome: Outcome, rulings: Rulings) -
                 "high": case.high,
             }
         )
-    leaves = draw_sample(model, request, request.dtypes[0], 0)
     return pd.DataFrame(rows, columns=[*CASE_COLUMNS, *leaves, *LAST_CASE_COLUMNS])
 
 

@@ -43,19 +43,34 @@ def progress_bar() -> Iterator[Callable[[float], None]]:
 def print_report(
     report: Report, files: list[Path], source: str, console: Console | None = None
 ) -> None:
-    """Print the verdicts, the worst cases with the means to replay them, and where the rest is.
+    """Print a whole report.
 
     `source` is what the model goes by on the command line, `console` where to print: stdout
     unless it is given.
     """
-    request, counts = report.run["request"], report.run["counts"]
+    print_verdicts(report, console)
+    print_findings(report, files, source, console)
+
+
+def print_verdicts(report: Report, console: Console | None = None) -> None:
+    """Print what was asked for, and how often each verdict was given."""
+    request = report.run["request"]
     console = console or _console(WIDTH)
     console.print(
         f"{request['model']}: {request['samples']:,} samples, seed {request['seed']}, "
-        f"{request['distribution']}, scale {request['scale']:g}"
+        f"{request['distribution']}, scale {request['scale']:g}",
+        markup=False,
     )
     console.print(_verdict_table(report.overview))
     _print_missing(console, report.run["missing"])
+
+
+def print_findings(
+    report: Report, files: list[Path], source: str, console: Console | None = None
+) -> None:
+    """Print the worst cases with the means to replay them, who is wrong, and where the rest is."""
+    counts = report.run["counts"]
+    console = console or _console(WIDTH)
     for message in list(report.run["misstated"].values())[:1]:
         console.print(message, style="red", soft_wrap=True, markup=False)
         if report.diagnosis.empty:

@@ -14,8 +14,8 @@ import numpy as np
 
 from gradcheck.adapters import normal_range
 from gradcheck.harness.request import Request
-from gradcheck.harness.samples import draw_words
-from gradcheck.harness.sweep import Key, Outcome, draw
+from gradcheck.harness.samples import AUDIT_STREAM, EVIDENCE, Samples, choose_audited, draw_words
+from gradcheck.harness.sweep import Key, Outcome
 from gradcheck.judge.reference import Passes
 from gradcheck.judge.tally import Case
 from gradcheck.judge.verdict import Verdict
@@ -39,13 +39,8 @@ PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
 """Bits, tried in turn until the enclosure is narrow."""
 NARROW = 2.0**-20
 """An enclosure's width as a fraction of the bar that it is held against."""
-AUDITED_AT_LEAST = 20
 AUDIT_WORK, FEWEST_AUDITED = 100_000, 8
 """Derivatives times numbers in a sample that are spent on an audit; gradients at least."""
-EVIDENCE = 32
-"""How many samples of either kind a diagnosis is based on."""
-AUDIT_STREAM = 2**32
-"""Of the seed's random words; samples use the streams below."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,9 @@ def _rule_on_cases(
             if len(derivatives) == request.referee_limit:
                 left += 1
                 continue
-            derivatives[number] = _derivative(model, request, *number, width=case.bound)
+            derivatives[number] = _derivative(
+                model, request, outcome.samples[dtype], *number, width=case.bound
+            )
         by_case[key, case] = _rule(case, adapter, *derivatives[number])
     return by_case, left
 
@@ -137,6 +134,7 @@ def _rule_on_cases(
 def _derivative(
     model: Model,
     request: Request,
+    samples: Samples,
     dtype: str,
     gradient: str,
     sample: int,
@@ -144,7 +142,7 @@ def _derivative(
     width: float,
 ) -> tuple[flint.arb, float, flint.arb | None]:
     """Enclose a derivative; bound honest evaluations in the dtype; enclose the formula's result."""
-    values = _draw(model, request, np.dtype(dtype), [sample])
+    values = samples.select([sample]).values
     position = tuple(map(int, np.unravel_index(element, model.parameters[gradient])))
     truth = narrow_derivative(model, values, gradient, position, width)[0]
     bits = working_bits(Rounding(np.dtype(dtype), request.ulps))
@@ -238,10 +236,10 @@ def _audit(model: Model, request: Request, outcome: Outcome) -> Audit:
         for (_, _, gradient), tally in outcome.tallies.items()
         if tally.counts[Verdict.DISAGREE]
     }
-    samples, dtype = _choose(request), np.dtype(request.dtypes[0])
+    samples, dtype = choose_audited(request), np.dtype(request.dtypes[0])
     if not samples:
         return Audit()
-    values = _draw(model, request, dtype, samples)
+    values = outcome.samples[request.dtypes[0]].select(samples).values
     passes = Passes(model, values, Rounding(dtype, request.ulps))
     formula = _formula(model, values)
     proved = 0
@@ -318,12 +316,12 @@ class Evidence:
     """
 
     samples: Sequence[int]
-    values: dict[str, Any]
+    values: Mapping[str, Any]
     disputed: Mapping[str, Sequence[int]]
 
 
-def evidence(model: Model, request: Request, rulings: Rulings) -> Evidence:
-    """Draw samples for a diagnosis."""
+def evidence(request: Request, outcome: Outcome, rulings: Rulings) -> Evidence:
+    """Gather samples for a diagnosis."""
     dtype = request.dtypes[0]
     guilty = [
         (gradient, case)
@@ -338,24 +336,4 @@ def evidence(model: Model, request: Request, rulings: Rulings) -> Evidence:
     disputed: dict[str, list[int]] = {name: [] for name in rulings.blamed}
     for name, case in guilty:
         disputed[name].append(case.element)
-    return Evidence(chosen, _draw(model, request, np.dtype(dtype), chosen), disputed)
-
-
-def _draw(
-    model: Model, request: Request, dtype: np.dtype[Any], samples: list[int]
-) -> dict[str, Any]:
-    drawn = [draw(model, request, dtype, i, 1) for i in samples]
-    return {name: np.concatenate([one[name] for one in drawn]) for name in model.leaves}
-
-
-def _choose(request: Request) -> list[int]:
-    """Choose samples at random, one from each of as many equal runs: a share, but a minimum."""
-    if not request.audit:
-        return []
-    count = min(max(round(request.audit * request.samples), AUDITED_AT_LEAST), request.samples)
-    words = draw_words(request.seed, AUDIT_STREAM, 0, count)
-    edges = [run * request.samples // count for run in range(count + 1)]
-    return [
-        low + int(word) % (high - low)
-        for word, low, high in zip(words, edges[:-1], edges[1:], strict=True)
-    ]
+    return Evidence(chosen, outcome.samples[dtype].select(chosen).values, disputed)

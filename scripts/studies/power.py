@@ -22,13 +22,12 @@ import pandas as pd
 
 from gradcheck.diagnosis.diagnosis import diagnose
 from gradcheck.harness.request import DTYPES, Request
-from gradcheck.harness.samples import draw_samples
+from gradcheck.harness.samples import EVIDENCE, draw_samples
 from gradcheck.harness.sweep import run_sweep
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
 from gradcheck.truth.derivative import enclose_gradients, reals
-from gradcheck.truth.referee import EVIDENCE
 from studies.detectors import DETECTORS, Values
 from studies.mutants import EXPONENTS, KINDS, Mutant, make_mutants
 

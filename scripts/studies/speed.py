@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from gradcheck.adapters import Gradients, choose_adapters
 from gradcheck.harness.request import Request
-from gradcheck.harness.samples import draw_samples
-from gradcheck.harness.sweep import BLOCK, keep_heap_mapped, run_sweep
+from gradcheck.harness.samples import BLOCK, draw_samples
+from gradcheck.harness.sweep import keep_heap_mapped, run_sweep
 from gradcheck.model.model import Model, run_passes
 
 ADAPTERS = ("torch", "jax")

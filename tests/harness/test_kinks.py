@@ -5,7 +5,7 @@ import pytest
 
 import gradcheck
 from gradcheck import Model, Request, RequestError, load_model, sampling
-from gradcheck.harness.sweep import draw
+from gradcheck.harness.samples import block_size, draw_block, draw_sample
 from gradcheck.model.model import Given
 
 SAMPLES = 100
@@ -67,7 +67,7 @@ every_model = pytest.mark.parametrize("name", MODELS)
 
 
 def drawn(model, samples=SAMPLES, start=0, dtype="float64", **settings):
-    return draw(model, Request(kinks=True, **settings), dtype, start, samples)
+    return draw_block(model, Request(kinks=True, **settings), dtype, start, samples).values
 
 
 def preactivations(values, row):
@@ -103,26 +103,27 @@ def test_most_samples_of_a_network_are_on_the_kink_of_a_unit():
     values = drawn(NETWORK)
     near = [abs(preactivations(values, row)).min() < 1e-14 for row in range(SAMPLES)]
     assert np.mean(near) >= 0.85
-    far = draw(NETWORK, Request(), "float64", 0, SAMPLES)
+    far = draw_block(NETWORK, Request(), "float64", 0, SAMPLES).values
     assert not any(abs(preactivations(far, row)).min() < 1e-14 for row in range(SAMPLES))
 
 
 @every_model
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_sample_alone_is_the_same_as_in_its_block(name, dtype):
-    model = MODELS[name]
-    whole = drawn(model, 20, 40, dtype)
-    for offset, count in ((0, 1), (13, 1), (7, 5)):
-        part = drawn(model, count, 40 + offset, dtype)
+    model, request = MODELS[name], Request(kinks=True)
+    whole = drawn(model, block_size(model, request), 0, dtype)
+    for number in (0, 13):
+        alone = draw_sample(model, request, dtype, number)
+        assert alone.numbers.tolist() == [number]
         for leaf in model.leaves:
-            np.testing.assert_array_equal(part[leaf], whole[leaf][offset : offset + count])
-            np.testing.assert_array_equal(part[leaf], part[leaf].astype(dtype))
+            np.testing.assert_array_equal(alone.values[leaf][0], whole[leaf][number])
+            np.testing.assert_array_equal(whole[leaf], whole[leaf].astype(dtype))
 
 
 @every_model
 def test_one_number_of_a_sample_is_moved(name):
     model = MODELS[name]
-    before, after = draw(model, Request(), "float64", 0, SAMPLES), drawn(model)
+    before, after = draw_block(model, Request(), "float64", 0, SAMPLES).values, drawn(model)
     moved = sum(
         (before[leaf] != after[leaf]).reshape(SAMPLES, -1).sum(axis=1) for leaf in model.leaves
     )
@@ -137,7 +138,7 @@ def test_numbers_with_a_declared_range_stay_in_it():
         lambda xp, w: xp.where(w > 0, 1.0, -1.0),
         sampling={"w": sampling.uniform(1, 2)},
     )
-    before, after = draw(model, Request(), "float64", 0, 20), drawn(model, 20)
+    before, after = draw_block(model, Request(), "float64", 0, 20).values, drawn(model, 20)
     np.testing.assert_array_equal(after["w"], before["w"])
 
 

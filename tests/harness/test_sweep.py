@@ -10,6 +10,7 @@ import pytest
 
 import gradcheck
 from gradcheck.adapters import Adapter, all_adapters
+from gradcheck.api import stages
 from gradcheck.examples import chain
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import draw_model, draw_samples
@@ -24,10 +25,11 @@ BOTH = ("float64", "float32")
 BLOCK = 4096
 
 
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Evaluate fewer samples at once."""
-    monkeypatch.setattr("gradcheck.harness.sweep.BLOCK", BLOCK)
+def swept(model="chain", block=BLOCK, progress=lambda fraction: None, **settings):
+    """Sweep with fewer samples evaluated at once."""
+    model = gradcheck.load_model(model) if isinstance(model, str) else model
+    *_, report = stages(model, Request(**settings), progress, block)
+    return report
 
 
 # --- faults of the hand-written pass
@@ -190,7 +192,7 @@ def test_a_broken_adapter_becomes_an_error_with_its_reason_and_the_others_go_on(
 ):
     alter, reason = BROKEN[kind]
     register({"broken": altered(alter), "honest": altered()})
-    report = gradcheck.sweep(samples=100)
+    report = swept(samples=100)
     broken = report.summary[report.summary["adapter"] == "broken"]
     honest = report.summary[report.summary["adapter"] == "honest"]
     assert (broken["error"] == 100).all()
@@ -206,7 +208,7 @@ def test_an_adapter_that_cannot_be_prepared_is_an_error(register, altered):
         raise ImportError("libgradients.so is missing")
 
     register({"broken": Adapter(prepare, "for a test"), "honest": altered()})
-    report = gradcheck.sweep(samples=100)
+    report = swept(samples=100)
     broken = report.summary[report.summary["adapter"] == "broken"]
     assert (broken["error"] == 100).all()
     assert (broken["message"] == "ImportError: libgradients.so is missing").all()
@@ -224,7 +226,7 @@ def test_an_adapter_that_fails_in_a_later_block_keeps_its_earlier_verdicts(
     register, altered, counts
 ):
     register({"broken": altered(raise_in_a_later_block), "honest": altered()})
-    report = gradcheck.sweep(samples=BLOCK + 1000, dtypes=["float64"])
+    report = swept(samples=BLOCK + 1000, dtypes=["float64"])
     broken = report.summary[report.summary["adapter"] == "broken"]
     assert (broken["error"] == 1000).all()
     assert (broken["agree"] + broken["uninformative"] == BLOCK).all()
@@ -271,7 +273,7 @@ def test_the_tables_repeat_whatever_the_number_of_workers(name, numbers):
         pytest.skip(f"{name} is not installed")
 
     def sweep(workers):
-        return gradcheck.sweep(
+        return swept(
             "chain-misprint",
             samples=3 * BLOCK + 1,
             scale=3,
@@ -293,7 +295,7 @@ def test_what_a_sample_yields_does_not_depend_on_how_many_were_asked_for(name, r
 
     register({"rare": altered(spoil_rare_samples, name)})
     few, many = (
-        gradcheck.sweep(samples=samples, rows=1000).discrepancies.query("verdict == 'disagree'")
+        swept(samples=samples, rows=1000).discrepancies.query("verdict == 'disagree'")
         for samples in (5000, 2 * BLOCK)
     )
     assert len(many) > len(few) > 10
@@ -315,7 +317,7 @@ def test_rows_of_one_seed_are_not_those_of_another():
 
 def test_progress_rises_to_one():
     told = []
-    gradcheck.sweep(samples=BLOCK + 1, adapters=["closed-form"], progress=told.append)
+    swept(samples=BLOCK + 1, adapters=["closed-form"], progress=told.append)
     assert told == [0.25, 0.5, 0.75, 1.0]
 
 
@@ -424,10 +426,9 @@ NETWORK = gradcheck.load_model("network", {"depth": 3, "width": 4})
 
 
 @pytest.fixture
-def blocks_of_32(monkeypatch):
-    """Evaluate 32 samples of the small network at once, and 5 of them stochastically."""
+def five_at_once(monkeypatch):
+    """Evaluate 5 samples of the small network at once stochastically."""
     numbers = 53 + 2
-    monkeypatch.setattr("gradcheck.harness.sweep.BLOCK_NUMBERS", 32 * numbers)
     monkeypatch.setattr("gradcheck.judge.reference.STOCHASTIC_NUMBERS", 5 * 17 * numbers)
 
 
@@ -438,12 +439,12 @@ def small_network(samples, register, altered, **settings):
 
     register({"spoilt": altered(spoil)})
     settings = {"rows": 10_000, "audit": 0, "referee_limit": 0, "workers": 1} | settings
-    return gradcheck.sweep(NETWORK, samples=samples, **settings)
+    return swept(NETWORK, 32, samples=samples, **settings)
 
 
 @pytest.mark.parametrize("bars", ["stochastic", "auto"])
 def test_stochastic_bars_repeat_whatever_the_number_of_workers(
-    bars, register, altered, blocks_of_32
+    bars, register, altered, five_at_once
 ):
     one, three = (
         small_network(100, register, altered, bars=bars, scale=4, workers=workers)
@@ -455,7 +456,7 @@ def test_stochastic_bars_repeat_whatever_the_number_of_workers(
 
 @pytest.mark.parametrize("bars", ["stochastic", "auto"])
 def test_a_stochastic_bar_does_not_depend_on_how_many_samples_were_asked_for(
-    bars, register, altered, blocks_of_32
+    bars, register, altered, five_at_once
 ):
     few, many = (
         small_network(samples, register, altered, bars=bars, scale=4).discrepancies.query(
@@ -471,25 +472,25 @@ def test_a_stochastic_bar_does_not_depend_on_how_many_samples_were_asked_for(
     pd.testing.assert_frame_equal(few, many, check_exact=True)
 
 
-def test_every_sample_has_signs_of_its_own(blocks_of_32):
+def test_every_sample_has_signs_of_its_own(five_at_once):
     request = Request(
         samples=64, dtypes=("float32",), adapters=("complex-step",), bars="stochastic"
     )
-    tallies = run_sweep(NETWORK, request).tallies
+    tallies = run_sweep(NETWORK, request, block=32).tallies
     assert all(tally.stochastic == tally.compared for tally in tallies.values())
     assert {tally.worst.bar for tally in tallies.values() if tally.worst} == {"stochastic"}
 
 
 @pytest.mark.parametrize("bars", ["ball", "stochastic", "auto"])
-def test_each_kind_of_bar_agrees_with_an_honest_adapter(bars, blocks_of_32):
+def test_each_kind_of_bar_agrees_with_an_honest_adapter(bars, five_at_once):
     request = Request(samples=64, adapters=("complex-step",), bars=bars, workers=1)
-    for (_, dtype, _), tally in run_sweep(NETWORK, request).tallies.items():
+    for (_, dtype, _), tally in run_sweep(NETWORK, request, block=32).tallies.items():
         assert not tally.counts[Verdict.DISAGREE]
         assert tally.counts[Verdict.AGREE] > 0.95 * tally.compared, dtype
         assert bool(tally.stochastic) <= (bars != "ball")
 
 
-def test_the_signs_are_those_of_the_seed_and_the_block(blocks_of_32):
+def test_the_signs_are_those_of_the_seed_and_the_block(five_at_once):
     values = draw_model(NETWORK, 0, 0, 32)
 
     def bound(seed, start):
