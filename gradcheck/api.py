@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from gradcheck.diagnosis.diagnosis import Finding, diagnose
-from gradcheck.errors import RequestError
+from gradcheck.errors import RequestError, guarded
+from gradcheck.harness.block import describe
 from gradcheck.harness.check import check_model
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import draw_model
@@ -81,12 +82,19 @@ def stages(
         If the request cannot be met; before any work.
     """
     settings = request.distribution, request.scale, request.dtypes[0]
-    check_model(model, draw_model(model, request.seed, 0, CHECKED, *settings))
+    check_model(model, draw_model(model, request.seed, 0, CHECKED, *settings), request.dtypes)
     outcome = run_sweep(model, request, progress, block)
     yield tabulate(model, request, outcome, Rulings(), ())
-    rulings = referee(model, request, outcome)
+    rulings, failed = Rulings(), dict[str, str]()
     findings: tuple[Finding, ...] = ()
-    if rulings.blamed or outcome.misstated:
-        clues = evidence(request, outcome, rulings)
-        findings = diagnose(model, clues.values, clues.disputed, clues.samples)
-    yield tabulate(model, request, outcome, rulings, findings)
+    stage = "referee"
+    try:
+        with guarded():
+            rulings = referee(model, request, outcome)
+            stage = "diagnosis"
+            if rulings.blamed or outcome.misstated:
+                clues = evidence(request, outcome, rulings)
+                findings = diagnose(model, clues.values, clues.disputed, clues.samples)
+    except Exception as error:  # a model that raises late; what was found before is not lost
+        failed[stage] = describe(error)
+    yield tabulate(model, request, outcome, rulings, findings, failed)

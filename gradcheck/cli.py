@@ -74,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_sampling(sweep)
     _add_comparison(sweep)
     _add(sweep, "rows", "referee_limit", "audit", "workers")
+    sweep.add_argument(
+        "--allow-uninformative",
+        action="store_true",
+        help="succeed even if next to nothing could be judged",
+    )
     sweep.add_argument("--output", type=Path, metavar="FOLDER", help="(results/MODEL)")
     sweep.set_defaults(command=_sweep)
 
@@ -220,7 +225,7 @@ def _model(options: argparse.Namespace) -> Model:
 
 
 def _trace(options: argparse.Namespace) -> int:
-    from gradcheck.reports.terminal import print_trace
+    from gradcheck.reports.trace import print_trace
     from gradcheck.trace import trace_point, trace_sample
 
     request, model = _request(options), _model(options)

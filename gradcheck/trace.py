@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from gradcheck.adapters import Adapter, choose_adapters
 from gradcheck.diagnosis.diagnosis import WORK
 from gradcheck.errors import RequestError
+from gradcheck.harness.block import describe
 from gradcheck.harness.check import check_model
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import draw_sample
-from gradcheck.harness.sweep import describe
 from gradcheck.judge.evaluation import Evaluation
 from gradcheck.judge.reference import Passes, is_informative, stochastic_passes
 from gradcheck.model.model import Model, flatten, label

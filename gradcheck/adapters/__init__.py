@@ -24,6 +24,8 @@ from gradcheck.model.model import Given, Model
 from gradcheck.suggestions import nearest
 
 ENTRY_POINT_GROUP = "gradcheck.adapters"
+HAND_WRITTEN = "hand-written"
+"""The adapter that runs the passes under test themselves; its agreement confirms no formula."""
 
 Arrays = Mapping[str, NDArray[Any]]
 Gradients = Callable[[Arrays], Arrays]
@@ -85,6 +87,9 @@ class Adapter:
     normal_range
         By dtype, the smallest gradient and the largest quantity that it handles with full
         precision.
+    value
+        As `prepare`, but of the function that computes the losses, shape `(n,)`: those of the
+        expression that takes the definition's place. `None` if there is none to be had.
     """
 
     prepare: Callable[[Model, np.dtype[Any]], Gradients]
@@ -94,6 +99,7 @@ class Adapter:
     judged: bool = True
     gradients: Callable[[Model], Sequence[str]] = every_parameter
     normal_range: Callable[[np.dtype[Any]], tuple[float, float]] = normal_range
+    value: Callable[[Model, np.dtype[Any]], Callable[[Arrays], NDArray[Any]]] | None = None
 
     @property
     def installed(self) -> bool:

@@ -32,6 +32,18 @@ def _differentiate(
     return gradients
 
 
+def _prepare_value(model: Model, dtype: np.dtype[Any]) -> Callable[[Arrays], Any]:
+    import jax
+
+    losses = jax.vmap(sample_loss(model, jax.numpy, "jax"))
+
+    def value(values: Arrays) -> Any:
+        with jax.enable_x64(dtype == np.float64):
+            return np.asarray(losses(dict(values)))
+
+    return value
+
+
 def _prepare_reverse(model: Model, dtype: np.dtype[Any]) -> Gradients:
     return _differentiate(model, dtype, lambda jax, loss: jax.jit(jax.vmap(jax.grad(loss))))
 
@@ -44,7 +56,7 @@ def _prepare_forward(model: Model, dtype: np.dtype[Any]) -> Gradients:
     return _differentiate(model, dtype, lambda jax, loss: jax.jit(jax.vmap(jax.jacfwd(loss))))
 
 
-reverse = Adapter(_prepare_reverse, "jax.jit of jax.grad under vmap", "jax")
+reverse = Adapter(_prepare_reverse, "jax.jit of jax.grad under vmap", "jax", value=_prepare_value)
 eager = Adapter(_prepare_eager, "jax.grad under vmap, operation by operation", "jax")
 forward = Adapter(
     _prepare_forward, "jax.jit of jax.jvp under vmap", "jax", gradients=by_forward_mode("jax")

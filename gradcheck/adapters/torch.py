@@ -26,8 +26,8 @@ def _sample_loss(model: Model) -> Callable[[dict[str, Any]], Any]:
     return sample_loss(model, array_api_compat.torch, "torch")
 
 
-def _total_loss(model: Model) -> Callable[[dict[str, Any]], Any]:
-    """Sum the losses of all samples: its gradient holds every sample's own.
+def _losses(model: Model) -> Callable[[dict[str, Any]], Any]:
+    """Return the losses of all samples.
 
     An `autograd.Function` that has no rule for vmap is called for one sample after the other.
     """
@@ -35,17 +35,28 @@ def _total_loss(model: Model) -> Callable[[dict[str, Any]], Any]:
 
     loss = _sample_loss(model)
 
-    def total(tensors: dict[str, Any]) -> Any:
+    def losses(tensors: dict[str, Any]) -> Any:
         try:
-            return torch.vmap(loss)(tensors).sum()
+            return torch.vmap(loss)(tensors)
         except RuntimeError:
             if "torch" not in model.expressions:
                 raise
         samples = len(next(iter(tensors.values())))
         rows = ({name: tensor[i] for name, tensor in tensors.items()} for i in range(samples))
-        return torch.stack([loss(row) for row in rows]).sum()
+        return torch.stack([loss(row) for row in rows])
 
-    return total
+    return losses
+
+
+def _total_loss(model: Model) -> Callable[[dict[str, Any]], Any]:
+    """Sum the losses of all samples: its gradient holds every sample's own."""
+    losses = _losses(model)
+    return lambda tensors: losses(tensors).sum()
+
+
+def _prepare_value(model: Model, dtype: np.dtype[Any]) -> Callable[[Arrays], Any]:
+    losses = _losses(model)
+    return lambda values: losses(_tensors(values)).detach().numpy()
 
 
 def _differentiate(total: Callable[[dict[str, Any]], Any], model: Model) -> Gradients:
@@ -90,7 +101,9 @@ def _prepare_forward(model: Model, dtype: np.dtype[Any]) -> Gradients:
     return gradients
 
 
-reverse = Adapter(_prepare_reverse, "torch.autograd.grad, all samples in one call", "torch")
+reverse = Adapter(
+    _prepare_reverse, "torch.autograd.grad, all samples in one call", "torch", value=_prepare_value
+)
 forward = Adapter(
     _prepare_forward, "torch.func.jvp under vmap", "torch", gradients=by_forward_mode("torch")
 )

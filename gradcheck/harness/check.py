@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gradcheck.errors import RequestError
-from gradcheck.judge.evaluation import Values, check_boards, check_number, failure, place
+from gradcheck.adapters.hand_written import hand_written
+from gradcheck.errors import RequestError, guarded
+from gradcheck.judge.evaluation import Values
+from gradcheck.judge.mistakes import check_boards, check_number, failure, place
 from gradcheck.judge.reference import Passes
 from gradcheck.model.model import Blackboard, Given, Model
 from gradcheck.numbers.array import OneSampleError
@@ -16,14 +18,19 @@ from gradcheck.numbers.plain import Plain
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.derivative import rows
 
+RUNS = 8
+"""More runs in which chance would show that did not on the first two."""
 
-def check_model(model: Model, values: Values) -> None:
+
+def check_model(model: Model, values: Values, dtypes: Sequence[str] = ("float64",)) -> None:
     """Run definition and passes on plain arrays, and the passes on balls; compare.
 
     Parameters
     ----------
     values
         A few samples, of shape `(n, *shape)`.
+    dtypes
+        In which the passes must be the same on NumPy's arrays as on all samples at once.
 
     Raises
     ------
@@ -36,21 +43,29 @@ def check_model(model: Model, values: Values) -> None:
     with np.errstate(all="ignore"):
         for row in rows(model, values):
             _check_definition(model, row)
-            first, second = _run(model, row), _run(model, row)
-            for (name, one), (_, other) in zip(first, second, strict=True):
-                if not np.array_equal(one, other, equal_nan=True):
-                    raise RequestError(
-                        "model",
-                        f"the passes of {model.name} are not deterministic: {name} is "
-                        f"different if they are run again; let them depend on v alone",
-                    )
+            _check_repeats(model, row, 1)
         _check_branches(model, values)
         _check_balls(model, values)
+        for dtype in dtypes:
+            _check_at_once(model, values, np.dtype(dtype))
+
+
+def _check_repeats(model: Model, row: Mapping[str, Any], more: int) -> None:
+    first = _run(model, row)
+    for _ in range(more):
+        for (name, one), (_, other) in zip(first, _run(model, row), strict=True):
+            if not np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f"):
+                raise RequestError(
+                    "model",
+                    f"the passes of {model.name} are not deterministic: {name} is "
+                    f"different if they are run again; let them depend on v alone",
+                )
 
 
 def _check_definition(model: Model, row: Mapping[str, Any]) -> None:
     try:
-        losses = [np.asarray(model.loss(np, Given(row))) for _ in range(2)]
+        with guarded():
+            losses = [np.asarray(model.loss(np, Given(row))) for _ in range(2)]
     except Exception as error:
         raise failure(model, "definition", error) from error
     loss, expected = losses[0], (1,) if model.batched else ()
@@ -78,9 +93,10 @@ def _run(model: Model, row: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Run both passes; return what they wrote."""
     v, t, d = Given(row), Blackboard(), Blackboard()
     try:
-        model.forward(np, v, t)
-        trace = {name: np.array(t[name]) for name in t}
-        model.backward(np, v, t, d)
+        with guarded():
+            model.forward(np, v, t)
+            trace = {name: np.array(t[name]) for name in t}
+            model.backward(np, v, t, d)
     except Exception as error:
         raise failure(model, "passes", error) from error
     for name in t:
@@ -115,7 +131,8 @@ def _check_branches(model: Model, values: Values) -> None:
     """Find out whether the definition takes one sample at a time, as no framework's vmap does."""
     numbers = {name: Plain(array, 0 if model.batched else 1) for name, array in values.items()}
     try:
-        model.loss(np, Given(numbers))
+        with guarded():
+            model.loss(np, Given(numbers))
     except OneSampleError as error:
         raise RequestError(
             "model",
@@ -136,9 +153,45 @@ def _check_balls(model: Model, values: Values) -> None:
             plain = np.asarray(value)[0] if model.batched and np.ndim(value) else np.asarray(value)
             apart = np.abs(np.broadcast_to(plain, mid.shape) - mid) > rad
             if apart.any() and not passes.open[i]:
+                _check_repeats(model, row, RUNS)
                 raise RequestError(
                     "model",
                     f"{name} of {model.name} is not the same on balls as on plain arrays; "
                     f"a write through a slice or a view of another array is lost there: assign to "
                     f"the array itself",
+                )
+
+
+def _check_at_once(model: Model, values: Values, dtype: np.dtype[Any]) -> None:
+    """Find out whether the passes do the same on one sample in NumPy as on all at once."""
+    given = {
+        name: array if array.dtype.kind == "i" else array.astype(dtype)
+        for name, array in values.items()
+    }
+    widened = {
+        name: array if array.dtype.kind == "i" else array.astype(np.float64)
+        for name, array in given.items()
+    }
+    passes = Passes(model, widened, Rounding(dtype))
+    try:
+        with guarded():
+            at_once = hand_written.prepare(model, dtype)(given)
+    except Exception as error:
+        raise failure(model, "passes", error) from error
+    for i, row in enumerate(rows(model, given)):
+        alone = dict(_run(model, row))
+        for name, shape in model.parameters.items():
+            ball = passes.d[name]
+            rad = np.broadcast_to(ball.whole()[1], ball.mid.shape)
+            rad = rad[i] if ball.mid.ndim else rad
+            value = np.broadcast_to(alone[f"d.{name}"], (1, *shape) if model.batched else shape)
+            with np.errstate(all="ignore"):
+                apart = np.abs(at_once[name][i] - value.reshape(shape)) > rad
+            if apart.any() and not passes.open[i]:
+                _check_repeats(model, row, RUNS)
+                raise RequestError(
+                    "model",
+                    f"d.{name} of {model.name} in {dtype} is not the same on all samples at once "
+                    f"as on one in NumPy; let the passes not ask what kind of array they are "
+                    f"given",
                 )

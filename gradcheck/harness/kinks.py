@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import RequestError
+from gradcheck.errors import RequestError, guarded
 from gradcheck.judge.evaluation import Values
 from gradcheck.model.model import Model, run_passes
 from gradcheck.numbers.array import Choices, OneSampleError
@@ -134,7 +134,8 @@ def _compared(
         name: Ball.from_value(array, rounding, hidden, choices) for name, array in values.items()
     }
     try:
-        run_passes(model, np, leaves)
+        with guarded():
+            run_passes(model, np, leaves)
     except OneSampleError as error:
         raise RequestError(
             "kinks",

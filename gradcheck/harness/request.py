@@ -50,6 +50,9 @@ class Request:
         probability, `auto` takes the ball wherever it is informative.
     kinks
         Whether every sample is moved onto a kink, if there is one.
+    allow_uninformative
+        Whether a sweep may succeed in which next to nothing was judged: a gradient on less than a
+        tenth of the samples, or none because no adapter is held to the bound.
     workers
         How many blocks to work on at once; the results do not depend on it.
 
@@ -71,6 +74,7 @@ class Request:
     audit: float = 0.001
     bars: str = "auto"
     kinks: bool = False
+    allow_uninformative: bool = False
     workers: int = os.cpu_count() or 1
 
     def __post_init__(self) -> None:

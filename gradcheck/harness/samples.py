@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from gradcheck.harness.kinks import place_on_kinks
 from gradcheck.harness.request import Request
+from gradcheck.judge.evaluation import takes_one_sample
 from gradcheck.model.model import Model, label
 from gradcheck.numbers.rounding import Rounding
 
@@ -37,7 +38,7 @@ BLOCK = 65_536
 BLOCK_NUMBERS = 10 * BLOCK
 """Inputs and parameters in a block; a model of many has fewer samples in it."""
 BLOCK_ONE_BY_ONE = 256
-"""Samples in a block where an expression under test may have to be called for each."""
+"""Samples in a block where passes, or an expression under test, may have to be called for each."""
 BLOCK_ON_KINKS = 1024
 """Samples in a block if they are placed on kinks, which takes many evaluations."""
 
@@ -98,7 +99,7 @@ def block_size(model: Model, request: Request) -> int:
     """
     numbers = sum(prod(shape) for shape in model.leaves.values())
     samples = min(BLOCK, max(1, BLOCK_NUMBERS // numbers))
-    if model.expressions:
+    if model.expressions or takes_one_sample(model):
         samples = min(samples, BLOCK_ONE_BY_ONE)
     if request.kinks:
         samples = min(samples, BLOCK_ON_KINKS)

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gradcheck.adapters import Adapter, Gradients, choose_adapters
+from gradcheck.adapters import HAND_WRITTEN, choose_adapters
+from gradcheck.harness.block import Bench, Block, Key
 from gradcheck.harness.request import Request
-from gradcheck.harness.samples import EVIDENCE, Samples, block_size, choose_audited, draw_block
-from gradcheck.judge.reference import Passes, Reference
-from gradcheck.judge.tally import Tally, tally_comparison, tally_error
-from gradcheck.judge.verdict import compare
+from gradcheck.harness.samples import Samples
+from gradcheck.judge.nans import birth_of_nan
+from gradcheck.judge.tally import Case, Tally
 from gradcheck.model.model import Model
-from gradcheck.numbers.rounding import Rounding
-
-Key = tuple[str, str, str]
-"""Adapter, dtype, gradient."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +34,11 @@ class Outcome:
         By dtype, where the model's definition and its forward pass were seen to differ.
     unchecked
         Why they could not be compared; empty if they were.
+    expressions
+        By framework, in what way the expression that takes the definition's place was seen to be
+        random, or to have another value.
+    undefined
+        By dtype, on how many samples the definition was seen to be undefined.
     seconds
         Spent in each stage, summed over workers.
     """
@@ -50,25 +46,10 @@ class Outcome:
     tallies: Mapping[Key, Tally]
     samples: Mapping[str, Samples]
     misstated: Mapping[str, str]
-    unchecked: str
-    seconds: Mapping[str, float]
-
-
-@dataclass
-class _Block:
-    samples: Samples
-    tallies: dict[Key, Tally] = field(default_factory=dict)
-    misstated: dict[str, str] = field(default_factory=dict)
     unchecked: str = ""
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] += time.perf_counter() - start
+    expressions: Mapping[str, str] = field(default_factory=dict)
+    undefined: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def run_sweep(
@@ -91,178 +72,59 @@ def run_sweep(
     RequestError
         If an adapter cannot be had, or the passes do not run on balls.
     """
-    sweep = _Sweep(model, request, choose_adapters(request.adapters, model), block)
+    bench = Bench(model, request, choose_adapters(request.adapters, model), block)
     keep_heap_mapped()
-    starts = range(0, request.samples, sweep.block)
+    starts = range(0, request.samples, bench.block)
     tasks = ((start, dtype) for start in starts for dtype in request.dtypes)
     tallies: dict[Key, Tally] = {}
     samples: dict[str, Samples] = {}
     misstated: dict[str, str] = {}
     unchecked = ""
+    expressions: dict[str, str] = {}
+    undefined: dict[str, int] = dict.fromkeys(request.dtypes, 0)
     seconds: defaultdict[str, float] = defaultdict(float)
-    for done, found in enumerate(_in_order(sweep.run_block, tasks, request.workers), start=1):
+    for done, found in enumerate(_in_order(bench.run_block, tasks, request.workers), start=1):
         for key, tally in found.tallies.items():
             tallies[key] = tallies[key].merge(tally) if key in tallies else tally
         dtype, held = found.samples.dtype, found.samples
         held = samples[dtype].join(held) if dtype in samples else held
-        samples[dtype] = held.select(sweep.needed(held, tallies))
+        samples[dtype] = held.select(bench.needed(held, tallies))
         misstated |= found.misstated
         unchecked = unchecked or found.unchecked
+        expressions = found.expressions | expressions
+        undefined[dtype] += found.undefined
         for stage, spent in found.seconds.items():
             seconds[stage] += spent
         progress(done / (len(starts) * len(request.dtypes)))
     order = [
         (adapter, dtype, gradient)
-        for adapter in sweep.adapters
+        for adapter in bench.adapters
         for dtype in request.dtypes
-        for gradient in sweep.adapters[adapter].gradients(model)
+        for gradient in bench.adapters[adapter].gradients(model)
     ]
-    return Outcome(
-        {key: tallies[key] for key in order}, samples, misstated, unchecked, dict(seconds)
-    )
+    told = {key: _with_births(model, key, tallies[key], samples[key[1]]) for key in order}
+    return Outcome(told, samples, misstated, unchecked, expressions, undefined, dict(seconds))
 
 
-class _Sweep:
-    """A sweep's fixed data, shared by its workers."""
+def _with_births(model: Model, key: Key, tally: Tally, samples: Samples) -> Tally:
+    """Say of each NaN kept in which line of the hand-written passes it is born, if it is there."""
+    adapter, dtype, _ = key
 
-    def __init__(
-        self,
-        model: Model,
-        request: Request,
-        adapters: Mapping[str, Adapter],
-        block: int | None = None,
-    ) -> None:
-        self.model, self.request, self.adapters = model, request, adapters
-        self.block = block or block_size(model, request)
-        self.always = {*range(min(EVIDENCE, request.samples)), *choose_audited(request)}
-        self.prepared: dict[tuple[str, str], Gradients] = {}
-        # Frameworks keep state of their own: each is entered by one worker at a time.
-        self.locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        for adapter in adapters.values():
-            self.locks[adapter.framework]
+    def told(case: Case) -> Case:
+        if not np.isnan(case.reference) and adapter != HAND_WRITTEN:
+            return case
+        ran_in = "float64" if np.isnan(case.reference) else dtype
+        sample = samples.select([case.sample]).values
+        return replace(case, message=birth_of_nan(model, sample, ran_in))
 
-    def run_block(self, start: int, dtype: str) -> _Block:
-        """Judge every adapter on one block in one dtype."""
-        request, model = self.request, self.model
-        count, began = min(self.block, request.samples - start), time.perf_counter()
-        drawn = draw_block(model, request, dtype, start, self.block)
-        block, values = _Block(drawn), drawn.values
-        block.seconds["sampling"] = time.perf_counter() - began
-        # All adapters are called before any result is looked at: some compute in the background.
-        given = {
-            name: array if array.dtype.kind == "i" else array.astype(dtype, copy=False)
-            for name, array in values.items()
-        }
-        for array in given.values():
-            array.flags.writeable = False  # an adapter that would change it fails, and no other
-        results = {}
-        for name in self.adapters:
-            with block.timed(name):
-                results[name] = self.call(name, dtype, given)
-        with block.timed("reference"):
-            passes = Passes(
-                model,
-                values,
-                Rounding(np.dtype(dtype), request.ulps),
-                bars=request.bars,
-                seed=request.seed,
-                start=start,
-                wanted=count,
-            )
-        if start == 0:
-            try:
-                difference = passes.misstatement(count)
-            except Exception as error:  # the adapters will say what is wrong with the definition
-                block.unchecked = describe(error)
-            else:
-                block.misstated |= {dtype: difference} if difference else {}
-
-        references: dict[Any, Reference] = {}
-        for name, adapter in self.adapters.items():
-            normal_range = adapter.normal_range(np.dtype(dtype))
-            for gradient in adapter.gradients(model):
-                shape = (self.block, *model.parameters[gradient])
-                with block.timed(name):
-                    result = _checked(results[name], gradient, shape, dtype)
-                with block.timed("verdicts"):
-                    if isinstance(result, str):
-                        size = int(np.prod(shape[1:]))
-                        tally = tally_error(
-                            result, size, count, start, request.rows, adapter.judged
-                        )
-                    else:
-                        key = gradient, normal_range
-                        if key not in references:
-                            references[key] = passes.gradient(*key, count)
-                        comparison = compare(result[:count], references[key])
-                        tally = tally_comparison(comparison, start, request.rows, adapter.judged)
-                    block.tallies[name, dtype, gradient] = tally
-        block.samples = drawn.select(self.needed(drawn, block.tallies))
-        return block
-
-    def needed(self, held: Samples, tallies: Mapping[Key, Tally]) -> list[int]:
-        """Tell which of the samples held something later may ask for."""
-        cases = {
-            case.sample
-            for (_, dtype, _), tally in tallies.items()
-            if dtype == held.dtype
-            for case in tally.cases
-        }
-        first, last = held.numbers[[0, -1]].tolist()
-        return sorted(number for number in cases | self.always if first <= number <= last)
-
-    def call(
-        self, name: str, dtype: str, values: Mapping[str, NDArray[Any]]
-    ) -> Mapping[str, Any] | str:
-        """Call an adapter; if it raises, return what it raised."""
-        adapter = self.adapters[name]
-        with self.locks[adapter.framework], np.errstate(all="ignore"):
-            try:
-                if (name, dtype) not in self.prepared:
-                    self.prepared[name, dtype] = adapter.prepare(self.model, np.dtype(dtype))
-                return dict(self.prepared[name, dtype](values))
-            except Exception as error:
-                return describe(error)
-
-
-def _checked(
-    results: Mapping[str, Any] | str, gradient: str, shape: tuple[int, ...], dtype: str
-) -> NDArray[Any] | str:
-    """Return an adapter's gradient, or what is wrong with it."""
-    if isinstance(results, str):
-        return results
-    if gradient not in results:
-        return f"no gradient for {gradient}"
-    try:
-        result = np.asarray(results[gradient])
-    except Exception as error:
-        return describe(error)
-    if result.shape != shape or result.dtype != dtype:
-        return f"returned {result.dtype} {result.shape} where {dtype} {shape} was expected"
-    return result
-
-
-def describe(error: Exception) -> str:
-    """Say in one line what went wrong in a framework, and what may be the matter."""
-    text = str(error)
-    first_line = next(iter(text.splitlines()), "")
-    hint = next((hint for sign, hint in HINTS.items() if sign in text + type(error).__name__), "")
-    return f"{type(error).__name__}: {first_line}{hint and f' ({hint})'}"
-
-
-HINTS = {
-    "TracerArrayConversion": "does the definition use np. where xp. belongs?",
-    "data pointer of Tensor": "does the definition use np. where xp. belongs?",
-    ".item()": "pick by a label with xp.where(xp.arange(k) == v.label, …)",
-}
-"""What errors of the frameworks mean more often than not, by a part of their text."""
+    return replace(tally, nans=tuple(map(told, tally.nans)))
 
 
 def _in_order(
-    work: Callable[..., _Block], tasks: Iterator[tuple[int, str]], workers: int
-) -> Iterator[_Block]:
+    work: Callable[..., Block], tasks: Iterator[tuple[int, str]], workers: int
+) -> Iterator[Block]:
     """Yield the results in the order of the tasks, a few of them in flight at any time."""
-    running: deque[Future[_Block]] = deque()
+    running: deque[Future[Block]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             while True:

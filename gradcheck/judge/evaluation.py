@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import RequestError
-from gradcheck.model.model import Blackboard, Model, belongs, run_passes
+from gradcheck.errors import RequestError, guarded
+from gradcheck.judge.mistakes import check_boards, check_number, failure
+from gradcheck.model.model import Blackboard, Model, run_passes
 from gradcheck.numbers.array import (
     Batched,
     Choices,
-    InPlaceError,
     OneSampleError,
     insert_axes,
 )
+from gradcheck.numbers.plain import Plain
 from gradcheck.numbers.rounding import Rounding
 
 Floats = NDArray[np.float64]
@@ -112,7 +113,8 @@ class Evaluation:
         for leaf in leaves.values():
             leaf.frozen = True
         try:
-            boards = run_passes(self.model, np, leaves)
+            with guarded():
+                boards = run_passes(self.model, np, leaves)
             like = next(iter(leaves.values()))
             v, t, d = (self._numbers(board, like) for board in boards)
         except (OneSampleError, RequestError):
@@ -169,6 +171,9 @@ class Evaluation:
         for number in numbers.values():
             with np.errstate(over="ignore", invalid="ignore"):
                 magnitude = number.magnitude
+            if np.isnan(magnitude).any():  # of what is no number for certain, nothing overflows
+                undefined = np.isnan(number.mid) & (number.rad == 0)
+                magnitude = np.where(undefined, 0.0, magnitude)
             if magnitude.ndim > 1:
                 magnitude = magnitude.reshape(len(magnitude), -1).max(axis=1)
             np.maximum(largest, magnitude, out=largest)
@@ -222,6 +227,25 @@ class Evaluation:
         return Bars(value, bound, kink, center, reach)
 
 
+def takes_one_sample(model: Model) -> bool:
+    """Tell whether the passes run on one sample at a time only: they branch on a value."""
+    if model.batched:
+        return False
+    leaves = {}
+    for name, shape in model.leaves.items():
+        domain = model.domain(name)
+        kind = int if domain is not None and domain.is_discrete else float
+        leaves[name] = Plain(np.ones((2, *shape), kind), 1)
+    try:
+        with guarded(), np.errstate(all="ignore"):
+            run_passes(model, np, leaves)
+    except OneSampleError:
+        return True
+    except Exception:  # which is said where the passes are run on samples
+        return False
+    return False
+
+
 def _joined(boards: list[Blackboard]) -> Blackboard:
     joined = Blackboard()
     for name in boards[0]:
@@ -234,105 +258,3 @@ def _joined(boards: list[Blackboard]) -> Blackboard:
             ]
         )
     return joined
-
-
-def check_boards(
-    model: Model, t: Blackboard, d: Blackboard, shape_of: Callable[[Any], tuple[int, ...]]
-) -> None:
-    """Find what the passes of a model leave out, invent, or give another shape.
-
-    Raises
-    ------
-    RequestError
-        Naming the pass, the quantity, and the mend.
-    """
-    if "loss" not in t:
-        raise RequestError("model", f"the forward pass of {model.name} leaves out t.loss")
-    if shape_of(t["loss"]):
-        raise RequestError(
-            "model",
-            f"t.loss of {model.name} has the shape {shape_of(t['loss'])} where a scalar was "
-            f"expected; sum it",
-        )
-    known = [*t, *model.leaves]
-    for name in d:
-        if name not in known and not any(belongs(other, name) for other in known):
-            raise RequestError(
-                "model",
-                f"the backward pass of {model.name} writes d.{name}, but there is no "
-                f"parameter, input or quantity of the trace called {name}; rename it, or keep it "
-                f"in a variable",
-            )
-    for name, shape in model.parameters.items():
-        if name not in d:
-            raise RequestError(
-                "model",
-                f"the backward pass of {model.name} leaves out d.{name}, the gradient of a "
-                f"parameter",
-            )
-        found = shape_of(d[name])
-        if found not in (shape, ()):  # a constant holds for all elements
-            raise RequestError(
-                "model",
-                f"the backward pass of {model.name} gives d.{name} the shape {found} where "
-                f"{shape} was expected{_mend(found, shape)}",
-            )
-
-
-def _mend(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
-    """Guess what is missing from the shapes."""
-    if len(found) > 1 and found[::-1] == expected:
-        return "; is a transpose missing?"
-    for axis in range(len(found)):
-        if found[:axis] + found[axis + 1 :] == expected:
-            return f"; is a sum over axis {axis} missing?"
-    return ""
-
-
-def check_number(model: Model, name: str, value: Any) -> None:
-    """Refuse what a pass wrote if it is no number and no array of numbers."""
-    if not isinstance(value, Batched) and np.asarray(value).dtype.kind not in "biuf":
-        raise RequestError(
-            "model", f"a pass of {model.name} wrote {value!r} as {name}; an array was expected"
-        )
-
-
-def failure(model: Model, part: str, error: Exception) -> RequestError:
-    """Say in one line what went wrong in a model's own code, and where.
-
-    `part` is `passes` or `definition`.
-    """
-    where, many = place(model, error), part == "passes"
-    if isinstance(error, InPlaceError) or "read-only" in str(error):
-        return RequestError(
-            "model",
-            f"the {part} of {model.name} {'change' if many else 'changes'} an input or a "
-            f"parameter in place{where}; work on a copy of it, such as v.x.copy()",
-        )
-    hint = ""
-    if "positional argument" in str(error):
-        hint = "; they are loss(xp, v), forward(xp, v, t) and backward(xp, v, t, d)"
-    if "setting an array element" in str(error):
-        hint = "; start from numpy.zeros_like(v.x), or numpy.zeros_like(v.x, shape=…)"
-    return RequestError(
-        "model",
-        f"the {part} of {model.name} {'fail' if many else 'fails'}{where}: "
-        f"{type(error).__name__}: {error}{hint}",
-    )
-
-
-def place(model: Model, error: Exception) -> str:
-    """Return the line of the model's file in which an error arose: ` (mine.py, line 12)`."""
-    files = {
-        function.__code__.co_filename
-        for function in (model.loss, model.forward, model.backward)
-        if hasattr(function, "__code__")
-    }
-    found = ""
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if code.co_filename in files:
-            found = f" ({code.co_filename.rpartition('/')[2]}, line {trace.tb_lineno})"
-        trace = trace.tb_next
-    return found

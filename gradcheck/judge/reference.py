@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import prod
 from typing import Any
@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import normal_range
+from gradcheck.judge.definition import Definition
 from gradcheck.judge.evaluation import Bars, Evaluation, Values
-from gradcheck.model.model import Given, Model
+from gradcheck.model.model import Model
 from gradcheck.numbers.array import Choices
-from gradcheck.numbers.ball import EXACT, Ball, as_ball
+from gradcheck.numbers.ball import EXACT, Ball
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.numbers.stochastic import RUNS, Noise, Stochastic
 
@@ -47,6 +48,8 @@ class Reference:
         if nowhere.
     stochastic
         Where the bound is a statistical one; `None` if nowhere.
+    definition
+        Tells on which samples the loss is undefined; `None` if it is on none.
     """
 
     value: Floats
@@ -57,6 +60,12 @@ class Reference:
     center: Floats | None = None
     reach: Floats | None = None
     stochastic: Mask | None = None
+    definition: Definition | None = None
+
+    @property
+    def undefined(self) -> bool:
+        """Whether the loss is undefined on some sample, as far as one has looked."""
+        return self.definition is not None and bool(self.definition.undefined.any())
 
     @cached_property
     def informative(self) -> Mask:
@@ -112,6 +121,33 @@ class Passes(Evaluation):
         self.wanted = self.samples if wanted is None else wanted
 
     @cached_property
+    def definition(self) -> Definition:
+        """The definition of the same samples; looked at where the trace is not a number."""
+        values = {name: array[: self.samples] for name, array in self._values.items()}
+        definition = Definition(self.model, values, self.rounding)
+        loss = np.broadcast_to(self.t["loss"].mid, (self.samples,))
+        definition.look(np.isnan(loss))
+        return definition
+
+    def bars(self, name: str, normal_range: tuple[float, float], own: bool = False) -> Bars:
+        """Return a parameter's gradient; a kink is one where the definition has one as well.
+
+        With `own`, it is one wherever the hand-written pass may honestly choose otherwise.
+        """
+        bars = super().bars(name, normal_range)
+        return bars if own else self._restricted(bars, np.arange(self.samples))
+
+    def _restricted(self, bars: Bars, rows: NDArray[np.int64]) -> Bars:
+        """Let no comparison that the definition does not leave open excuse what is wrong."""
+        kinked = np.flatnonzero(bars.kink.reshape(len(rows), -1).any(axis=1))
+        if not len(kinked):
+            return bars
+        closed = kinked[~self.definition.is_open(rows[kinked])]
+        kink = bars.kink.copy()
+        kink[closed] = False
+        return replace(bars, kink=kink)
+
+    @cached_property
     def _scattered(self) -> list[tuple[NDArray[np.int64], Evaluation]]:
         """Stochastic evaluations of the samples that need one, and which these are."""
         needed = np.zeros(self.samples, bool)
@@ -137,9 +173,14 @@ class Passes(Evaluation):
             make = partial(_stochastic, self.rounding, noise)
             yield some, Evaluation(self.model, values, self.rounding, make)
 
-    def gradient(self, name: str, normal_range: tuple[float, float], count: int) -> Reference:
-        """Return the reference of a parameter's gradient for the first `count` samples."""
-        bars = self.bars(name, normal_range)
+    def gradient(
+        self, name: str, normal_range: tuple[float, float], count: int, own: bool = False
+    ) -> Reference:
+        """Return the reference of a parameter's gradient for the first `count` samples.
+
+        `own` is as in `bars`.
+        """
+        bars = self.bars(name, normal_range, own)
         stochastic: Mask | None = None
         overflow_risk = np.broadcast_to(self.overflow_risk(bars.value.ndim), bars.value.shape)
         if self._kind != "ball" and (
@@ -151,6 +192,7 @@ class Passes(Evaluation):
             bars = Bars(*(np.array(part) for part in vars(bars).values()))
             for rows, evaluation in self._scattered:
                 other = evaluation.bars(name, normal_range)
+                other = other if own else self._restricted(other, rows)
                 better = self._is_better(bars, rows, other)
                 for mine, new in zip(vars(bars).values(), vars(other).values(), strict=True):
                     mine[rows] = np.where(better, new, mine[rows])
@@ -167,6 +209,7 @@ class Passes(Evaluation):
             bars.center[:count] if has_kink else None,
             bars.reach[:count] if has_kink else None,
             stochastic[:count] if stochastic is not None and stochastic.any() else None,
+            self.definition,
         )
 
     def _is_better(self, ball: Bars, rows: NDArray[np.int64], other: Bars) -> Mask:
@@ -183,23 +226,21 @@ class Passes(Evaluation):
 
         Raises
         ------
-        NoRuleError
-            If balls cannot follow the definition.
+        Exception
+            What the definition raises, or the balls that cannot follow it.
         """
+        definition = self.definition
+        definition.look(np.arange(count))
+        if definition.failure is not None:
+            raise definition.failure
         stepwise = self.t["loss"]
-        definition = as_ball(
-            self.model.loss(np, Given({name: self.v[name] for name in self.v})), self.rounding
-        )
+        mid, rad = (np.broadcast_to(part, (self.samples,)) for part in stepwise.whole())
         with np.errstate(all="ignore"):
-            apart = np.abs(definition.mid - stepwise.mid) > definition.rad + stepwise.rad
-            apart = np.broadcast_to(apart, (self.samples,))[:count]
+            apart = (np.abs(definition.mid - mid) > definition.rad + rad)[:count]
         if not apart.any():
             return ""
         sample = int(np.argmax(apart))
-        one, other = (
-            float(np.broadcast_to(loss.mid, (self.samples,))[sample])
-            for loss in (definition, stepwise)
-        )
+        one, other = float(definition.mid[sample]), float(mid[sample])
         return (
             f"the definition and the forward pass of {self.model.name} differ: at sample {sample} "
             f"the loss is {one!r} by the one, {other!r} by the other"

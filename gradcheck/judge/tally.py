@@ -23,6 +23,8 @@ BUCKETS = 74 << ULPS_BITS  # from 2⁻¹⁰ to 2⁶⁴ ulps; the ends take what 
 
 KINKS_KEPT = 3
 """Cases on kinks, the widest, from which one sees what a framework chooses there."""
+NANS_KEPT = 3
+"""Cases that are not a number, the first ones."""
 
 UNMEASURED = -1.0
 """Stands for the ulps of what neither agrees nor disagrees."""
@@ -75,10 +77,13 @@ class Tally:
         Largest distance, in ulps and as a fraction of the bound; NaN if nothing was compared.
     worst
         The comparison with the largest ratio (with most ulps, if not judged).
-    disagreements, kinks, errors
+    disagreements, kinks, errors, nans
         Cases kept.
     stochastic
         How many comparisons a stochastic bar judged.
+    samples, judged_samples
+        How many samples there were, and on how many of them an element at least was judged: it
+        agrees or disagrees, or is on a kink where kinks were asked for.
     """
 
     keep: int
@@ -92,13 +97,16 @@ class Tally:
     disagreements: tuple[Case, ...] = ()
     kinks: tuple[Case, ...] = ()
     errors: tuple[Case, ...] = ()
+    nans: tuple[Case, ...] = ()
     stochastic: int = 0
+    samples: int = 0
+    judged_samples: int = 0
 
     @property
     def cases(self) -> tuple[Case, ...]:
         """All that are kept."""
         worst = () if self.worst is None else (self.worst,)
-        return (*self.errors, *self.disagreements, *self.kinks, *worst)
+        return (*self.errors, *self.nans, *self.disagreements, *self.kinks, *worst)
 
     def merge(self, later: Tally) -> Tally:
         """Combine with the tally of later samples."""
@@ -118,7 +126,10 @@ class Tally:
                 sorted(self.kinks + later.kinks, key=lambda case: -case.openness)[:KINKS_KEPT]
             ),
             errors=(self.errors + later.errors)[:1],
+            nans=(self.nans + later.nans)[:NANS_KEPT],
             stochastic=self.stochastic + later.stochastic,
+            samples=self.samples + later.samples,
+            judged_samples=self.judged_samples + later.judged_samples,
         )
 
     def _badness(self, case: Case) -> float:
@@ -137,8 +148,13 @@ class Tally:
         return min(float(edge), self.max_ulps)
 
 
-def tally_comparison(comparison: Comparison, start: int, keep: int, judged: bool = True) -> Tally:
-    """Reduce the comparisons of the samples from `start` on."""
+def tally_comparison(
+    comparison: Comparison, start: int, keep: int, judged: bool = True, on_kinks: bool = False
+) -> Tally:
+    """Reduce the comparisons of the samples from `start` on.
+
+    `on_kinks` tells whether the samples were placed on kinks, where that verdict says something.
+    """
     verdict, reference, counts = comparison.verdict, comparison.reference, comparison.counts
     ulps, ratio = comparison.ulps, comparison.ratio
     if not judged:
@@ -181,6 +197,9 @@ def tally_comparison(comparison: Comparison, start: int, keep: int, judged: bool
             high=high,
         )
 
+    nans: Counts = np.zeros(0, np.int64)
+    if counts[Verdict.NAN]:
+        nans = np.flatnonzero(verdict == Verdict.NAN)[:NANS_KEPT]
     worst_first: Counts = np.zeros(0, np.int64)
     if counts[Verdict.DISAGREE]:
         disagreeing = np.flatnonzero(verdict == Verdict.DISAGREE)
@@ -191,7 +210,10 @@ def tally_comparison(comparison: Comparison, start: int, keep: int, judged: bool
         counts,
         compared=verdict.size,
         kinks=tuple(map(case, kinks.tolist())),
+        nans=tuple(map(case, nans.tolist())),
         stochastic=stochastic,
+        samples=len(verdict),
+        judged_samples=_count_judged(verdict, on_kinks) if judged else 0,
     )
     position = int(np.argmax(ratio if judged else ulps))
     if ulps.flat[position] == UNMEASURED:
@@ -206,6 +228,14 @@ def tally_comparison(comparison: Comparison, start: int, keep: int, judged: bool
     )
 
 
+def _count_judged(verdict: NDArray[np.int8], on_kinks: bool) -> int:
+    """Count the samples on which an element was judged."""
+    judged = verdict <= Verdict.DISAGREE
+    if on_kinks:
+        judged |= verdict == Verdict.KINK
+    return int(np.count_nonzero(judged.reshape(len(verdict), -1).any(axis=1)))
+
+
 def tally_error(
     message: str, size: int, count: int, start: int, keep: int, judged: bool = True
 ) -> Tally:
@@ -214,7 +244,7 @@ def tally_error(
     case = Case(start, 0, Verdict.ERROR.label, nan, nan, nan, nan, nan, message)
     counts = np.zeros(len(Verdict), np.int64)
     counts[Verdict.ERROR] = size * count
-    return Tally(keep, judged, counts, compared=size * count, errors=(case,))
+    return Tally(keep, judged, counts, compared=size * count, errors=(case,), samples=count)
 
 
 def _histogram(ulps: NDArray[np.float64]) -> Counts:

@@ -14,7 +14,7 @@ Codes = NDArray[np.int8]
 
 
 class Verdict(IntEnum):
-    """The six outcomes; their names are those of the columns and cells of the tables."""
+    """The outcomes; their names are those of the columns and cells of the tables."""
 
     AGREE = 0
     DISAGREE = 1
@@ -22,6 +22,7 @@ class Verdict(IntEnum):
     OVERFLOW = 3
     KINK = 4
     ERROR = 5
+    NAN = 6
 
     @property
     def label(self) -> str:
@@ -81,9 +82,15 @@ def compare(value: NDArray[Any], reference: Reference) -> Comparison:
         within = distance <= reference.bound
     verdict = np.zeros(value.shape, np.int8)
     counts = np.zeros(len(Verdict), np.int64)
-    if reference.kink is None and within.all() and reference.informative.all():
+    if (
+        reference.kink is None
+        and not reference.undefined
+        and within.all()
+        and reference.informative.all()
+    ):
         counts[Verdict.AGREE] = verdict.size
         return Comparison(reference, value, distance, verdict, counts)
+    nan = np.isnan(value) | np.isnan(reference.value)
     distance[np.isnan(distance)] = np.inf
     verdict[~reference.informative] = Verdict.UNINFORMATIVE
     verdict[~within] = Verdict.DISAGREE
@@ -96,5 +103,14 @@ def compare(value: NDArray[Any], reference: Reference) -> Comparison:
         settled = np.where(honest, Verdict.KINK, Verdict.DISAGREE)
         settled = np.where(np.isfinite(reference.reach), settled, Verdict.UNINFORMATIVE)
         verdict[reference.kink] = settled[reference.kink]
+    verdict[nan] = Verdict.NAN
+    if reference.definition is not None:
+        reference.definition.look(_samples_in(nan))
+        verdict[reference.definition.undefined[: len(verdict)]] = Verdict.UNINFORMATIVE
     counts += np.bincount(verdict.ravel(), minlength=len(Verdict))
     return Comparison(reference, value, distance, verdict, counts)
+
+
+def _samples_in(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Name the samples with an element in a mask of shape `(n, *shape)`."""
+    return np.flatnonzero(mask.reshape(len(mask), -1).any(axis=1))

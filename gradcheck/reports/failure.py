@@ -18,7 +18,8 @@ from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import BUILT_IN
 from gradcheck.model.model import Model
 from gradcheck.options import OPTIONS
-from gradcheck.reports.tables import DEFECT, Report
+from gradcheck.reports.run import DEFECT, find_reasons
+from gradcheck.reports.tables import Report
 from gradcheck.reports.terminal import WIDTH, print_report
 
 LINES = 40
@@ -31,7 +32,7 @@ LONGEST = 4 * WIDTH
 """What a line may hold: commands are not folded, so that they can be copied."""
 UNKNOWN_SOURCE = "FILE.py:NAME"
 """Stands for a model that the command line could not find."""
-FAILURES = (Verdict.DISAGREE.label, Verdict.ERROR.label, DEFECT)
+FAILURES = (Verdict.DISAGREE.label, Verdict.ERROR.label, Verdict.NAN.label, DEFECT)
 
 
 def describe_failure(report: Report, source: str) -> str:
@@ -71,22 +72,10 @@ def find_source(model: Model | str) -> str:
 
 def _headline(report: Report) -> str:
     """Say in one line what is wrong: all that a summary of many tests shows."""
-    counts, facts = report.run["counts"], []
+    facts = find_reasons(report.run)
     if len(report.diagnosis):
         first = report.diagnosis.iloc[0]
-        facts.append(f"first wrong line {Path(first['file']).name}:{first['line']}")
-    if counts["disagree"]:
-        compared = sum(counts[verdict.label] for verdict in Verdict)
-        facts.append(f"{counts['disagree']:,} of {compared:,} comparisons disagree")
-    if counts["error"]:
-        failed = report.overview.loc[report.overview["error"] > 0, "adapter"].unique()
-        facts.append(f"{', '.join(failed[:3])}{' and others' * (len(failed) > 3)} failed")
-    if counts[DEFECT]:
-        facts.append(f"{counts[DEFECT]:,} bounds were too narrow")
-    if report.run["misstated"]:
-        facts.append("the definition and the forward pass differ")
-    if report.run["audit"]["refuted"]:
-        facts.append(f"{report.run['audit']['refuted']:,} gradients are wrong that nobody disputes")
+        facts.insert(0, f"first wrong line {Path(first['file']).name}:{first['line']}")
     return f"{report.run['request']['model']}: {'; '.join(facts)}"
 
 
@@ -101,7 +90,9 @@ def _render(report: Report, source: str, rows: int) -> list[str]:
         discrepancies=_worst_of_each_culprit(report.discrepancies),
         diagnosis=report.diagnosis.head(WRONG_LINES),
     )
-    console = Console(file=io.StringIO(), width=WIDTH, highlight=False, color_system=None)
+    console = Console(
+        file=io.StringIO(), width=WIDTH, highlight=False, markup=False, color_system=None
+    )
     with console.capture() as captured:
         print_report(shown, [], source, console)
     lines = [_headline(report), *captured.get().splitlines()]

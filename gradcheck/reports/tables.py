@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from importlib.metadata import PackageNotFoundError, version
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,20 +12,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradcheck.adapters import missing_adapters
 from gradcheck.diagnosis.diagnosis import Finding
+from gradcheck.harness.block import Key
 from gradcheck.harness.request import Request
-from gradcheck.harness.sweep import Key, Outcome
+from gradcheck.harness.sweep import Outcome
 from gradcheck.judge.tally import Case, Tally
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.model.model import Model, label
-from gradcheck.numbers.stochastic import ALPHA, RUNS
+from gradcheck.reports.run import DEFECT, find_reasons, run_facts
 from gradcheck.truth.referee import NEITHER, REFEREE, REFERENCE, Ruling, Rulings
 
 CASE_COLUMNS = (
     "sample", "adapter", "dtype", "gradient", "verdict",
     "value", "reference", "bound", "ulps", "culprit", "truth",
 )  # fmt: skip
+FIRST_LABELS = ("agree", "disagree", "uninformative", "overflow", "kink", "error")
+"""Verdicts whose counts come first in a summary; those that were added later come last."""
 LAST_CASE_COLUMNS = ("element", "message", "bar", "low", "high")
 MOST_LEAVES = 1000
 """Numbers in a sample up to which they are tabulated; more are drawn anew from seed and number."""
@@ -35,10 +35,7 @@ DIAGNOSIS_COLUMNS = [
     "pass", "quantity", "file", "line", "source", "explanation", "wrong", "samples",
     "counterexample", "sample",
 ]  # fmt: skip
-DEFECT = "defect"
-"""What a disagreement is called in which both parties are within their bars of the truth."""
 NO_RULING = Ruling("", "")
-PACKAGES = ("gradcheck", "numpy", "pandas", "torch", "jax", "jaxlib", "python-flint")
 
 
 @dataclass(frozen=True)
@@ -68,10 +65,8 @@ class Report:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing disagrees, no adapter failed, and the model is stated consistently."""
-        counts = self.run["counts"]
-        wrong = counts["disagree"] + counts["error"] + counts["defect"]
-        return not (wrong or self.run["misstated"] or self.run["audit"]["refuted"])
+        """Whether enough was judged, nothing disagrees, nothing failed, and all say the same."""
+        return not find_reasons(self.run)
 
 
 def tabulate(
@@ -80,13 +75,18 @@ def tabulate(
     outcome: Outcome,
     rulings: Rulings,
     findings: Sequence[Finding],
+    failed: Mapping[str, str] | None = None,
 ) -> Report:
-    """Turn what was found into tables."""
+    """Turn what was found into tables.
+
+    `failed` holds what a later stage raised, by its name.
+    """
     summary = pd.DataFrame(
         [
             {"adapter": key[0], "dtype": key[1], "gradient": key[2]}
             | _with_defects(_statistics(tally), [key], rulings)
             | {"worst_element": _worst_element(model, key, tally)}
+            | _later_counts(tally)
             for key, tally in outcome.tallies.items()
         ]
     )
@@ -95,7 +95,7 @@ def tabulate(
         summary=summary,
         discrepancies=_cases(model, request, outcome, rulings),
         diagnosis=_diagnosis(model, findings),
-        run=_facts(model, request, outcome, rulings, summary),
+        run=run_facts(model, request, outcome, rulings, summary, failed or {}),
     )
 
 
@@ -112,9 +112,10 @@ def _labels(model: Model) -> list[str]:
 
 def _statistics(tally: Tally) -> dict[str, Any]:
     error = tally.errors[0].message if tally.errors else ""
+    counts = dict(zip(LABELS, tally.counts.tolist(), strict=True))
     return {
         "samples": tally.compared,
-        **dict(zip(LABELS, tally.counts.tolist(), strict=True)),
+        **{label: counts[label] for label in FIRST_LABELS},
         "median_ulps": tally.quantile(0.5),
         "p99_ulps": tally.quantile(0.99),
         "max_ulps": tally.max_ulps,
@@ -124,6 +125,12 @@ def _statistics(tally: Tally) -> dict[str, Any]:
         "bar": _bar(tally),
         "stochastic": tally.stochastic,
     }
+
+
+def _later_counts(tally: Tally) -> dict[str, int]:
+    """Count the verdicts that came later: the last columns."""
+    counts = dict(zip(LABELS, tally.counts.tolist(), strict=True))
+    return {label: counts[label] for label in LABELS if label not in FIRST_LABELS}
 
 
 def _bar(tally: Tally) -> str:
@@ -159,28 +166,30 @@ def _overview(outcome: Outcome, rulings: Rulings) -> pd.DataFrame:
     for (adapter, dtype), tallies in groups.items():
         worst = max(tallies, key=lambda gradient: _severity(tallies[gradient]))
         keys = [(adapter, dtype, gradient) for gradient in tallies]
-        statistics = _with_defects(
-            _statistics(reduce(Tally.merge, tallies.values())), keys, rulings
-        )
+        whole = reduce(Tally.merge, tallies.values())
+        statistics = _with_defects(_statistics(whole), keys, rulings)
         judged = all(tally.judged for tally in tallies.values())
         rows.append(
             {"adapter": adapter, "dtype": dtype, "judged": judged}
             | statistics
             | {"worst_gradient": worst}
+            | _later_counts(whole)
         )
     return pd.DataFrame(rows)
 
 
 def _severity(tally: Tally) -> tuple[float, ...]:
     extent = tally.max_ratio if tally.judged else tally.max_ulps
-    failures = tally.counts[[Verdict.ERROR, Verdict.DISAGREE]].sum()
+    failures = tally.counts[[Verdict.ERROR, Verdict.DISAGREE, Verdict.NAN]].sum()
     return float(failures), -1.0 if np.isnan(extent) else extent
 
 
 def _cases(model: Model, request: Request, outcome: Outcome, rulings: Rulings) -> pd.DataFrame:
     kept: list[tuple[Key, Case]] = []
     for key, tally in outcome.tallies.items():
-        kept += [(key, case) for case in (*tally.errors, *tally.disagreements, *tally.kinks)]
+        kept += [
+            (key, case) for case in (*tally.errors, *tally.nans, *tally.disagreements, *tally.kinks)
+        ]
         if tally.worst is not None and tally.worst.verdict == Verdict.AGREE.label:
             kept.append((key, tally.worst))
     for gradient, cases in rulings.audit.refuted.items():
@@ -261,60 +270,3 @@ def _relative(file: str) -> str:
         if path.is_relative_to(root):
             return str(path.relative_to(root))
     return file
-
-
-def _facts(
-    model: Model, request: Request, outcome: Outcome, rulings: Rulings, summary: pd.DataFrame
-) -> dict[str, Any]:
-    settings = {name: value for name, value in vars(request).items() if name != "workers"}
-    audit = rulings.audit
-    return {
-        "request": {"model": model.name, **settings, "adapters": list(summary["adapter"].unique())},
-        "counts": {name: int(summary[name].sum()) for name in ("samples", *LABELS, DEFECT)},
-        "bars": {
-            "ball": int(summary["samples"].where(summary["bar"] != "", 0).sum())
-            - int(summary["stochastic"].sum()),
-            "stochastic": int(summary["stochastic"].sum()),
-            "alpha": ALPHA,
-            "runs": RUNS,
-        },
-        "missing": missing_adapters() if request.adapters is None else {},
-        "misstated": dict(outcome.misstated),
-        "unchecked": outcome.unchecked,
-        "referee": {
-            "refereed": len(rulings.by_case),
-            "left": rulings.left,
-            "unsupported": rulings.unsupported,
-        },
-        "audit": {
-            "samples": audit.samples,
-            "proved": audit.proved,
-            "refuted": sum(map(len, audit.refuted.values())),
-        },
-        "versions": {"python": platform.python_version(), **_versions()},
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "cpu": _cpu(),
-            "workers": request.workers,
-        },
-        "seconds": {stage: round(spent, 3) for stage, spent in outcome.seconds.items()},
-    }
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
-
-
-def _cpu() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -14,9 +14,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from gradcheck.harness.request import Request
-from gradcheck.judge.verdict import LABELS
+from gradcheck.judge.verdict import LABELS, Verdict
+from gradcheck.reports.run import find_reasons
 from gradcheck.reports.tables import Report
-from gradcheck.trace import Trace
 
 WIDTH = 100
 ALWAYS_SHOWN = ("agree", "disagree", "uninformative")
@@ -25,10 +25,15 @@ FEW_NUMBERS = 12
 """Numbers in a sample up to which a command gives them all."""
 VISIBLE = 1e-4
 """How far the values on a kink are apart, relative to their size, if they are to be shown."""
+REMEDIES = {
+    "uninformative": "a smaller --scale, or --bars auto",
+    "overflow": "a smaller --scale, or ranges by sampling=…",
+    "kink": "ranges by sampling=…, or --kinks to judge there",
+    "undefined": "ranges by sampling=… in which the definition is defined",
+}
+"""What to change where too little was judged, by what it was instead."""
 SAMPLE_SETTINGS = ("seed", "scale", "distribution", "kinks", "bars", "ulps")
 """Settings of a sweep on which a sample and its bars depend."""
-TRACE_WIDTH = 400
-"""A trace has as many columns as there are adapters, and is not folded."""
 
 
 @contextmanager
@@ -55,11 +60,10 @@ def print_report(
 def print_verdicts(report: Report, console: Console | None = None) -> None:
     """Print what was asked for, and how often each verdict was given."""
     request = report.run["request"]
-    console = console or _console(WIDTH)
+    console = console or console_of(WIDTH)
     console.print(
         f"{request['model']}: {request['samples']:,} samples, seed {request['seed']}, "
         f"{request['distribution']}, scale {request['scale']:g}",
-        markup=False,
     )
     console.print(_verdict_table(report.overview))
     _print_missing(console, report.run["missing"])
@@ -70,12 +74,16 @@ def print_findings(
 ) -> None:
     """Print the worst cases with the means to replay them, who is wrong, and where the rest is."""
     counts = report.run["counts"]
-    console = console or _console(WIDTH)
+    console = console or console_of(WIDTH)
     for message in list(report.run["misstated"].values())[:1]:
-        console.print(message, style="red", soft_wrap=True, markup=False)
+        console.print(message, style="red", soft_wrap=True)
         if report.diagnosis.empty:
             console.print("No line can be named: no single value of the definition mends the pass.")
+    for message in report.run["expressions"].values():
+        console.print(message, style="red", soft_wrap=True)
     _print_errors(console, report.summary)
+    _print_nans(console, report)
+    _print_shortfalls(console, report.run)
     if (report.discrepancies["verdict"].isin(["disagree", "defect"])).any():
         _print_worst_cases(console, report, source)
     _print_diagnosis(console, report, source)
@@ -90,37 +98,17 @@ def print_findings(
             + (f"; nothing can be said of {rest}." if rest else ".")
         )
     else:
-        console.print(_failures(report), style="bold", markup=False)
+        console.print(_failures(report), style="bold")
     if files:
         names = ", ".join(path.name for path in files)
-        console.print(f"Written to {files[0].parent}: {names}", soft_wrap=True, markup=False)
+        console.print(f"Written to {files[0].parent}: {names}", soft_wrap=True)
 
 
 def _failures(report: Report) -> str:
     """Say in a sentence why a report does not agree."""
-    counts, facts = report.run["counts"], []
-    if counts["disagree"]:
-        facts.append(f"{counts['disagree']:,} comparisons disagree")
-    if counts["error"]:
-        failed = report.overview.loc[report.overview["error"] > 0, "adapter"].unique()
-        facts.append(f"{', '.join(failed)} failed")
-    if report.run["misstated"]:
-        facts.append("the definition and the forward pass differ")
-    if report.run["audit"]["refuted"]:
-        facts.append(f"{report.run['audit']['refuted']:,} gradients are wrong that nobody disputes")
-    if counts["defect"]:
-        facts.append(f"{counts['defect']:,} bounds were too narrow")
-    sentence = "; ".join(facts)
-    return f"{'' if counts['disagree'] else 'No comparison disagrees, but '}{sentence}."
-
-
-def print_trace(trace: Trace, model: str, dtype: str) -> None:
-    """Print both tables, as wide as they are."""
-    console = _console(TRACE_WIDTH)
-    for title, table in (("forward", trace.forward), ("backward: ∂ℓ/∂…", trace.backward)):
-        console.print(_number_table(f"{model}, {dtype}, {title}", trace, table))
-    if not trace.agrees:
-        console.print("✗ beyond the bound")
+    sentence = "; ".join(find_reasons(report.run))
+    some = "" if report.run["counts"]["disagree"] else "No comparison disagrees, but "
+    return f"{some}{sentence}."
 
 
 def print_adapters(rows: list[dict[str, str]]) -> None:
@@ -130,11 +118,12 @@ def print_adapters(rows: list[dict[str, str]]) -> None:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
-    _console(WIDTH).print(table)
+    console_of(WIDTH).print(table)
 
 
-def _console(width: int) -> Console:
-    return Console(width=width, highlight=False)
+def console_of(width: int) -> Console:
+    """Return a console on stdout that takes text for what it is."""
+    return Console(width=width, highlight=False, markup=False)
 
 
 def _verdict_table(overview: pd.DataFrame) -> Table:
@@ -154,7 +143,7 @@ def _verdict_table(overview: pd.DataFrame) -> Table:
             _short(row["median_ulps"]),
             _short(row["max_ulps"]),
             row["worst_gradient"],
-            style="red" if row["disagree"] or row["error"] else None,
+            style="red" if row["disagree"] or row["error"] or row["nan"] else None,
         )
     return table
 
@@ -171,10 +160,46 @@ def _print_missing(console: Console, missing: Mapping[str, str]) -> None:
 
 def _print_errors(console: Console, summary: pd.DataFrame) -> None:
     failed = summary[summary["error"] > 0]
-    for (adapter, dtype, message), rows in failed.groupby(["adapter", "dtype", "message"]):
-        gradients = ", ".join(rows["gradient"])
-        line = f"error: {adapter}, {dtype} ({gradients}): {message}"
-        console.print(line, style="red", markup=False)
+    for message, rows in failed.groupby("message", sort=False):
+        who = ", ".join((rows["adapter"] + " " + rows["dtype"]).unique())
+        gradients = ", ".join(rows["gradient"].unique())
+        console.print(f"error: {who} ({gradients}): {message}", style="red")
+
+
+def _print_nans(console: Console, report: Report) -> None:
+    """Say who returned what is not a number, and where that came from."""
+    nans = report.discrepancies[report.discrepancies["verdict"] == Verdict.NAN.label]
+    whose = nans["adapter"].where(nans["reference"].notna(), "the hand-written pass")
+    for (party, gradient), cases in nans.groupby([whose, nans["gradient"]], sort=False):
+        first = cases.iloc[0]
+        console.print(
+            f"nan: ∂ℓ/∂{gradient}{first['element']} by {party} is not a number at sample "
+            f"{first['sample']}, {first['dtype']}. {first['message']}".rstrip(),
+            style="red",
+        )
+    undefined = {dtype: count for dtype, count in report.run["undefined"].items() if count}
+    for dtype, count in undefined.items():
+        console.print(f"The definition is undefined on {count:,} samples in {dtype}: not judged.")
+
+
+def _print_shortfalls(console: Console, run: Mapping[str, Any]) -> None:
+    """Say of which gradients too little was judged, and why."""
+    judged = run["judged"]
+    if not judged["adapters"]:
+        console.print(
+            "No adapter is held to the bound: finite differences are tabulated, not judged, and "
+            "the hand-written passes cannot confirm themselves; add another, such as complex-step."
+        )
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for short in judged["short"]:
+        key = short["dtype"], f"{short['judged']:,} of {short['samples']:,}", short["reason"]
+        groups.setdefault(key, []).append(short["gradient"])
+    for (dtype, count, reason), gradients in groups.items():
+        console.print(
+            f"Too little judged: {', '.join(gradients)} in {dtype} on {count} samples, less than "
+            f"{judged['least']:.0%}; most are {reason}. Choose other samples ({REMEDIES[reason]}), "
+            f"or accept it with --allow-uninformative."
+        )
 
 
 def _print_worst_cases(console: Console, report: Report, source: str) -> None:
@@ -196,7 +221,7 @@ def _print_worst_cases(console: Console, report: Report, source: str) -> None:
         if case["truth"]:
             lines.insert(1, f"    the truth is {case['truth']}; culprit: {case['culprit']}")
         for line in lines:
-            console.print(line, soft_wrap=True, markup=False)
+            console.print(line, soft_wrap=True)
     rows = report.run["request"]["rows"]
     if (report.summary["disagree"] > rows).any():
         console.print(f"Tabulated: of each adapter, dtype and gradient the worst {rows}.")
@@ -219,7 +244,7 @@ def _print_diagnosis(console: Console, report: Report, source: str) -> None:
             lines.append("  clearest counterexample:")
             lines.append(f"    {_sample_command(report, source, row['sample'], dtype)}")
         for line in lines:
-            console.print(line, soft_wrap=True, markup=False)
+            console.print(line, soft_wrap=True)
 
 
 def _print_kinks(console: Console, report: Report) -> None:
@@ -240,11 +265,13 @@ def _print_kinks(console: Console, report: Report) -> None:
             f"{first['low']:.6g} to {first['high']:.6g}; it is {first['reference'] + 0.0:.6g} by "
             f"hand, {choices}"
         )
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
 
 
 def _print_referee(console: Console, run: Mapping[str, Any]) -> None:
     referee, audit = run["referee"], run["audit"]
+    for stage, message in run["failed"].items():
+        console.print(f"The {stage} failed: {message}", style="red", soft_wrap=True)
     if run["unchecked"]:
         console.print(
             f"Definition and forward pass not compared: {run['unchecked']}", soft_wrap=True
@@ -300,18 +327,3 @@ def _sample_command(report: Report, source: str, sample: Any, dtype: str) -> str
         if request[name] != getattr(Request, name)
     ]
     return f"gradcheck trace {source} --dtypes {dtype} --sample {sample}{''.join(settings)}"
-
-
-def _number_table(title: str, trace: Trace, frame: pd.DataFrame) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    adapters = frame.columns[4:]
-    for name in frame.columns:
-        table.add_column(name, justify="left" if name == "quantity" else "right", no_wrap=True)
-    beyond = {name: trace.beyond(frame, name) for name in adapters}
-    for index, row in enumerate(frame.to_dict("records")):
-        cells = [row["quantity"], f"{row['reference']:.9g}", f"{row['bound']:.1e}", row["truth"]]
-        for name in adapters:
-            cell = "" if pd.isna(row[name]) else f"{row[name]:.6g}"
-            cells.append(f"{cell} ✗" if beyond[name][index] else cell)
-        table.add_row(*cells)
-    return table

@@ -13,9 +13,10 @@ import flint
 import numpy as np
 
 from gradcheck.adapters import normal_range
+from gradcheck.harness.block import Key
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import AUDIT_STREAM, EVIDENCE, Samples, choose_audited, draw_words
-from gradcheck.harness.sweep import Key, Outcome
+from gradcheck.harness.sweep import Outcome
 from gradcheck.judge.reference import Passes
 from gradcheck.judge.tally import Case
 from gradcheck.judge.verdict import Verdict

@@ -8,9 +8,8 @@ import pytest
 import gradcheck
 from gradcheck import Model, Request, RequestError, sampling
 from gradcheck.adapters import Adapter
-from gradcheck.harness import sweep as sweep_module
-from gradcheck.harness.samples import draw_model
-from gradcheck.harness.sweep import BLOCK, block_size, run_sweep
+from gradcheck.harness.samples import BLOCK, block_size, draw_model
+from gradcheck.harness.sweep import run_sweep
 from gradcheck.judge.reference import Passes
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.numbers.rounding import Rounding
@@ -91,13 +90,6 @@ STATEMENTS = {
 every_statement = pytest.mark.parametrize("statement", STATEMENTS)
 
 
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """Evaluate 128 samples of the layer at once."""
-    monkeypatch.setattr(sweep_module, "BLOCK_NUMBERS", 128 * 13)
-    assert block_size(PER_SAMPLE, Request()) == 128
-
-
 def passes(model, samples=50, rounding=FLOAT64, **settings):
     values = draw_model(model, 3, 0, samples, dtype=rounding.dtype)
     return Passes(model, values, rounding, **settings)
@@ -121,12 +113,12 @@ def test_the_reference_is_the_same_to_rounding_however_it_is_stated(statement, g
 
 
 @every_statement
-def test_the_verdicts_are_the_same_however_it_is_stated(statement, small_blocks):
+def test_the_verdicts_are_the_same_however_it_is_stated(statement):
     def counts(model):
         request = Request(samples=200, adapters=("complex-step",), bars="ball", workers=1)
         return {
             key: dict(zip(LABELS, tally.counts.tolist(), strict=True))
-            for key, tally in run_sweep(model, request).tallies.items()
+            for key, tally in run_sweep(model, request, block=128).tallies.items()
         }
 
     found = counts(STATEMENTS[statement])
@@ -136,7 +128,7 @@ def test_the_verdicts_are_the_same_however_it_is_stated(statement, small_blocks)
 
 
 @every_statement
-def test_a_planted_fault_is_found_however_it_is_stated(statement, small_blocks):
+def test_a_planted_fault_is_found_however_it_is_stated(statement):
     model = STATEMENTS[statement]
 
     def wrong(xp, v, t, d):
@@ -144,7 +136,7 @@ def test_a_planted_fault_is_found_however_it_is_stated(statement, small_blocks):
         d.b = d.z * 1.01
 
     request = Request(samples=150, adapters=("complex-step",), bars="ball", workers=1)
-    tallies = run_sweep(replace(model, backward=wrong), request).tallies
+    tallies = run_sweep(replace(model, backward=wrong), request, block=128).tallies
     for dtype in BOTH:
         assert tallies["complex-step", dtype, "b"].counts[Verdict.DISAGREE] > 270
         assert not tallies["complex-step", dtype, "W"].counts[Verdict.DISAGREE]
@@ -450,11 +442,11 @@ def at(place, edges):
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", KINKS)
 def test_on_a_kink_what_lies_between_the_one_sided_derivatives_is_honest(
-    name, place, bars, register, small_blocks
+    name, place, bars, register
 ):
     (model, edges), (fraction, honest) = KINKS[name], PLACES[place]
     register({"adapter": at(fraction, edges)})
-    outcome = run_sweep(model, Request(samples=40, bars=bars, workers=1))
+    outcome = run_sweep(model, Request(samples=40, bars=bars, workers=1), block=128)
     on_kink = 40 * sum(
         places for places, (left, right) in zip((2, 1), edges, strict=True) if left != right
     )
@@ -491,7 +483,7 @@ def write_largest(xp, v, t):
         by_equality,
     ],
 )
-def test_a_tie_of_the_largest_is_a_kink(adjoints, register, small_blocks):
+def test_a_tie_of_the_largest_is_a_kink(adjoints, register):
     model = Model(
         "largest",
         inputs={"x": ()},
@@ -512,7 +504,7 @@ def test_a_tie_of_the_largest_is_a_kink(adjoints, register, small_blocks):
         return Adapter(lambda model, dtype: gradients, "for a test")
 
     register({"first": share(1.0), "half": share(0.5), "beyond": share(1.5)})
-    tallies = run_sweep(model, Request(samples=60, workers=1)).tallies
+    tallies = run_sweep(model, Request(samples=60, workers=1), block=128).tallies
     values = draw_model(model, 0, 0, 60)["w"]
     ties = int((values[:, 2] == 1).sum())
     assert 10 < ties < 40
@@ -545,3 +537,8 @@ def test_a_block_is_small_where_an_expression_may_be_called_for_every_sample():
     model = replace(PER_SAMPLE, expressions={"torch": loss})
     assert block_size(PER_SAMPLE, Request()) == 32_768
     assert block_size(model, Request()) == 256
+
+
+def test_a_block_is_small_where_the_passes_take_one_sample_at_a_time():
+    assert block_size(STATEMENTS["with an if"], Request()) == 256
+    assert block_size(PER_SAMPLE, Request()) > 256

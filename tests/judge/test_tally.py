@@ -103,9 +103,11 @@ def test_verdicts_are_counted():
         [1.0, 1.0 + ULP, 2.0, np.nan, 1.0, 1.0],
         bound=[2 * ULP, 2 * ULP, 2 * ULP, ULP, 3.0, np.inf],
     )
-    assert verdicts(found) == {"agree": 2, "disagree": 2, "uninformative": 1, "overflow": 1}
+    assert verdicts(found) == {
+        "agree": 2, "disagree": 1, "uninformative": 1, "overflow": 1, "nan": 1
+    }  # fmt: skip
     assert found.compared == 6
-    assert found.histogram.sum() == 4
+    assert found.histogram.sum() == 3
 
 
 def test_what_proves_nothing_is_not_measured():
@@ -148,12 +150,35 @@ def test_the_worst_disagreements_are_kept_the_earliest_of_equals_first(cut):
     assert verdicts(found) == {"disagree": 7}
 
 
-def test_what_is_not_a_number_disagrees_most_of_all():
-    found = tally([2.0, np.nan, 1.0], bound=ULP, keep=1)
+def test_what_is_not_finite_disagrees_most_of_all():
+    found = tally([2.0, np.inf, 1.0], bound=ULP, keep=1)
     assert [case.sample for case in found.disagreements] == [1]
     assert found.max_ulps == found.max_ratio == np.inf
     assert found.quantile(0.3) == 0
     assert found.quantile(1.0) >= 2.0**52
+
+
+def test_of_what_is_not_a_number_the_first_cases_are_kept_and_nothing_is_measured():
+    pieces = [tally([np.nan, 1.0, np.nan], bound=ULP), tally([np.nan, np.nan], bound=ULP, start=3)]
+    found = reduce(Tally.merge, pieces)
+    assert [case.sample for case in found.nans] == [0, 2, 3]
+    assert {case.verdict for case in found.nans} == {"nan"}
+    assert verdicts(found) == {"nan": 4, "agree": 1}
+    assert found.disagreements == ()
+    assert found.max_ulps == 0
+    assert set(found.cases) == {*found.nans, found.worst}
+
+
+def test_samples_are_counted_on_which_an_element_was_judged():
+    values = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 1.0], [np.nan, np.nan]])
+    bounds = np.array([[ULP, 3.0], [3.0, ULP], [3.0, np.inf], [ULP, ULP]])
+    found = tally(values, bound=bounds)
+    assert (found.judged_samples, found.samples) == (2, 4)
+    twice = found.merge(found)
+    assert (twice.judged_samples, twice.samples) == (4, 8)
+    broken = found.merge(tally_error("no", 2, 3, 0, KEEP))
+    assert (broken.judged_samples, broken.samples) == (2, 7)
+    assert tally(values, bound=bounds, judged=False).judged_samples == 0
 
 
 def test_an_adapter_that_is_not_judged_gets_no_verdicts():

@@ -11,9 +11,9 @@ from gradcheck.reports.terminal import (
     WIDTH,
     print_adapters,
     print_report,
-    print_trace,
     progress_bar,
 )
+from gradcheck.reports.trace import print_trace
 from gradcheck.trace import trace_point
 
 

@@ -1,0 +1,120 @@
+"""The facts of a run, and whether they amount to agreement."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gradcheck.adapters import missing_adapters
+from gradcheck.harness.request import Request
+from gradcheck.harness.sweep import Outcome
+from gradcheck.judge.coverage import LEAST_JUDGED, find_shortfalls, is_evidence
+from gradcheck.judge.verdict import LABELS
+from gradcheck.model.model import Model
+from gradcheck.numbers.stochastic import ALPHA, RUNS
+from gradcheck.truth.referee import Rulings
+
+DEFECT = "defect"
+"""What a disagreement is called in which both parties are within their bars of the truth."""
+PACKAGES = ("gradcheck", "numpy", "pandas", "torch", "jax", "jaxlib", "python-flint")
+
+
+def find_reasons(run: Mapping[str, Any]) -> list[str]:
+    """Say why a run is no agreement, each reason in a few words; empty if it is one."""
+    counts, refuted = run["counts"], run["audit"]["refuted"]
+    short = list(dict.fromkeys(short["gradient"] for short in run["judged"]["short"]))
+    strict = not run["request"]["allow_uninformative"]
+    failed = f"{', '.join(run['errors'][:3])}{' and others' * (len(run['errors']) > 3)} failed"
+    reasons = [
+        (counts["disagree"], f"{counts['disagree']:,} comparisons disagree"),
+        (counts["nan"], f"{counts['nan']:,} values are not a number"),
+        (counts["error"], failed),
+        (run["misstated"], "the definition and the forward pass differ"),
+        (run["expressions"], "an expression differs from the definition, or from itself"),
+        (refuted, f"{refuted:,} gradients are wrong that nobody disputes"),
+        (counts[DEFECT], f"{counts[DEFECT]:,} bounds were too narrow"),
+        (run["failed"], f"the {' and the '.join(run['failed'])} failed"),
+        (strict and short, f"too little was judged of {', '.join(short)}"),
+        (strict and not run["judged"]["adapters"], "no adapter is held to the bound"),
+    ]
+    return [reason for holds, reason in reasons if holds]
+
+
+def run_facts(
+    model: Model,
+    request: Request,
+    outcome: Outcome,
+    rulings: Rulings,
+    summary: pd.DataFrame,
+    failed: Mapping[str, str],
+) -> dict[str, Any]:
+    """Gather what `run.json` holds."""
+    settings = {name: value for name, value in vars(request).items() if name != "workers"}
+    audit = rulings.audit
+    judged = [key for key, tally in outcome.tallies.items() if is_evidence(key, tally)]
+    shortfalls = find_shortfalls(outcome.tallies, outcome.undefined)
+    return {
+        "request": {"model": model.name, **settings, "adapters": list(summary["adapter"].unique())},
+        "counts": {name: int(summary[name].sum()) for name in ("samples", *LABELS, DEFECT)},
+        "bars": {
+            "ball": int(summary["samples"].where(summary["bar"] != "", 0).sum())
+            - int(summary["stochastic"].sum()),
+            "stochastic": int(summary["stochastic"].sum()),
+            "alpha": ALPHA,
+            "runs": RUNS,
+        },
+        "missing": missing_adapters() if request.adapters is None else {},
+        "misstated": dict(outcome.misstated),
+        "unchecked": outcome.unchecked,
+        "expressions": dict(outcome.expressions),
+        "undefined": dict(outcome.undefined),
+        "errors": list(summary.loc[summary["error"] > 0, "adapter"].unique()),
+        "failed": dict(failed),
+        "judged": {
+            "least": LEAST_JUDGED,
+            "adapters": len({key[0] for key in judged}),
+            "short": [asdict(short) for short in shortfalls],
+        },
+        "referee": {
+            "refereed": len(rulings.by_case),
+            "left": rulings.left,
+            "unsupported": rulings.unsupported,
+        },
+        "audit": {
+            "samples": audit.samples,
+            "proved": audit.proved,
+            "refuted": sum(map(len, audit.refuted.values())),
+        },
+        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpu": _cpu(),
+            "workers": request.workers,
+        },
+        "seconds": {stage: round(spent, 3) for stage, spent in outcome.seconds.items()},
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _cpu() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
