@@ -17,7 +17,8 @@ from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
 from gradcheck.reports.tables import Report, tabulate
 from gradcheck.suggestions import nearest
-from gradcheck.truth.referee import Rulings, evidence, referee
+from gradcheck.truth.evidence import evidence
+from gradcheck.truth.referee import Rulings, referee
 
 CHECKED = 2
 """Samples on which a model is run before any work, to see whether it is stated as it should be."""

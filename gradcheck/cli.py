@@ -137,7 +137,7 @@ def _add(parser: argparse.ArgumentParser, *settings: str) -> None:
             type=option.convert,
             default=option.default,
             metavar=option.metavar,
-            help=f"{option.meaning} (%(default)s)",
+            help=option.help,
         )
 
 

@@ -44,6 +44,11 @@ class Option:
         return self.setting.replace("_", "-")
 
     @property
+    def help(self) -> str:
+        """What the help page says, with the default unless the meaning has it."""
+        return self.meaning if self.default is None else f"{self.meaning} (%(default)s)"
+
+    @property
     def default(self) -> Any:
         """The default of a sweep."""
         return getattr(Request, self.setting)
@@ -94,7 +99,9 @@ OPTIONS: Mapping[str, Option] = {
             "rows", whole_number, "N", "disagreements tabulated per adapter, dtype and gradient"
         ),
         Option("referee_limit", whole_number, "N", "disagreements brought before the referee"),
-        Option("audit", number, "X", "share of the undisputed samples to bring there too"),
+        Option(
+            "audit", number, "X", "share of the samples to audit (0.001, but at most 200 samples)"
+        ),
         Option("workers", whole_number, "N", "blocks worked on at once; changes no result"),
     )
 }

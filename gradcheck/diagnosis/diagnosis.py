@@ -27,9 +27,9 @@ from gradcheck.truth.derivative import (
     UnsupportedOperationError,
     distance_above,
     losses_differ,
+    narrow_derivative,
     rows,
 )
-from gradcheck.truth.referee import narrow_derivative
 
 CLEARLY = 8.0
 """A counterexample's error in multiples of its bar, unless no sample fails that clearly."""

@@ -71,7 +71,7 @@ class Bench:
     ) -> None:
         self.model, self.request, self.adapters = model, request, adapters
         self.block = block or block_size(model, request)
-        self.always = {*range(min(EVIDENCE, request.samples)), *choose_audited(request)}
+        self.always = {*range(min(EVIDENCE, request.samples)), *choose_audited(model, request)}
         self.prepared: dict[tuple[str, str], Gradients] = {}
         # Frameworks keep state of their own: each is entered by one worker at a time.
         self.locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)

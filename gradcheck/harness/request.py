@@ -44,7 +44,7 @@ class Request:
         How many disagreements to bring before the referee.
     audit
         Which share of the samples that nobody disputes to bring before it, 0 to 1; at least 20
-        samples unless it is 0.
+        samples unless it is 0. `None` for 0.001, but at most 200 samples, fewer of a large model.
     bars
         Which kind of bar judges, of `BARS`: `ball` is proved, `stochastic` holds but for a stated
         probability, `auto` takes the ball wherever it is informative.
@@ -71,7 +71,7 @@ class Request:
     distribution: str = "normal"
     rows: int = 100
     referee_limit: int = 200
-    audit: float = 0.001
+    audit: float | None = None
     bars: str = "auto"
     kinks: bool = False
     allow_uninformative: bool = False
@@ -92,7 +92,7 @@ class Request:
                 raise RequestError(name, f"expected at least 1, got {getattr(self, name)}")
         if self.referee_limit < 0:
             raise RequestError("referee_limit", f"expected at least 0, got {self.referee_limit}")
-        if not 0 <= self.audit <= 1:
+        if self.audit is not None and not 0 <= self.audit <= 1:
             raise RequestError("audit", f"expected a share from 0 to 1, got {self.audit:g}")
         if not 0 <= self.seed < SEED_LIMIT:
             raise RequestError("seed", f"expected 0 to 2**128 - 1, got {self.seed}")

@@ -44,9 +44,12 @@ BLOCK_ON_KINKS = 1024
 
 EVIDENCE = 32
 """How many samples, the first ones, are kept for a diagnosis whatever they show."""
-AUDITED_AT_LEAST = 20
+AUDIT_SHARE, AUDITED_AT_LEAST, AUDITED_AT_MOST = 0.001, 20, 200
+"""Of the samples, unless a share is asked for."""
+AUDITED_NUMBERS, FEWEST_AUDITED = 100_000, 8
+"""Inputs and parameters in the audited samples; of a large model at least so many samples."""
 AUDIT_STREAM = 2**32
-"""Of the seed's random words; samples use the streams below."""
+"""Of the seed's random words, and the next one; samples use the streams below."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,16 @@ def draw_sample(model: Model, request: Request, dtype: str, number: int) -> Samp
     return draw_block(model, request, dtype, number - number % block, block).select([number])
 
 
-def choose_audited(request: Request) -> list[int]:
-    """Choose samples at random, one from each of as many equal runs: a share, but a minimum."""
-    if not request.audit:
+def choose_audited(model: Model, request: Request) -> list[int]:
+    """Choose samples at random, one from each of as many equal runs."""
+    if request.audit == 0:
         return []
-    count = min(max(round(request.audit * request.samples), AUDITED_AT_LEAST), request.samples)
+    share = AUDIT_SHARE if request.audit is None else request.audit
+    count = max(round(share * request.samples), AUDITED_AT_LEAST)
+    if request.audit is None:
+        numbers = sum(map(prod, model.leaves.values()))
+        count = min(count, AUDITED_AT_MOST, max(FEWEST_AUDITED, AUDITED_NUMBERS // numbers))
+    count = min(count, request.samples)
     words = draw_words(request.seed, AUDIT_STREAM, 0, count)
     edges = [run * request.samples // count for run in range(count + 1)]
     return [

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.numbers import functions  # noqa: F401 - what all numbers know
-from gradcheck.numbers.array import Batched, Function, NoRuleError, Storage
+from gradcheck.numbers.array import Batched, Choices, Function, NoRuleError, Storage
 
 
 class UndecidedError(ArithmeticError):
@@ -191,6 +191,11 @@ def _real(value: Any) -> Real:
     return value if isinstance(value, Real) else Real(flint.arb(series_of(value)))
 
 
+DIRECT = frozenset({np.add, np.subtract, np.multiply, np.power, np.negative})
+DIRECT |= frozenset({np.sin, np.cos, np.exp, np.log, np.sqrt, np.tanh})
+"""What `Real` has as an operator or a method, of the same meaning."""
+NO_CHOICES = Choices(0)
+"""Arb decides every comparison, or gives up."""
 _EACH_REAL = np.frompyfunc(_real, 1, 1)
 
 
@@ -207,7 +212,23 @@ class Reals(Batched):
 
     def __init__(self, array: Storage) -> None:
         self.array = array
-        self.begin(0, None)
+        self.begin(0, NO_CHOICES)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Any:
+        """Leave the commonest functions of real numbers to NumPy's loop over objects.
+
+        Of these there is nothing to note and nothing to align, which would take ten times as long.
+        """
+        if ufunc not in DIRECT or method != "__call__" or options:
+            return super().__array_ufunc__(ufunc, method, *operands, **options)
+        given = [operand.array if type(operand) is Reals else operand for operand in operands]
+        for x in given:
+            if not (x.dtype.kind == "O" if type(x) is np.ndarray else type(x) in (int, float)):
+                return super().__array_ufunc__(ufunc, method, *operands)
+        try:
+            return Reals(_array(ufunc(*given)))
+        except (TypeError, AttributeError):  # integers among the objects, as in an empty sum
+            return super().__array_ufunc__(ufunc, method, *operands)
 
     @classmethod
     def from_value(cls, value: Any) -> Reals:
@@ -239,7 +260,8 @@ class Reals(Batched):
         try:
             return Reals(_array(ufunc(*(_reals(operand.array) for operand in operands))))
         except (TypeError, AttributeError) as error:
-            raise NoRuleError(f"Arb has no rule for numpy.{ufunc.__name__}") from error
+            operation = f"numpy.{ufunc.__name__}"
+            raise NoRuleError(f"Arb has no rule for {operation}", operation) from error
 
     def contract(self, function: Function, operands: Sequence[Reals], terms: int) -> Reals:
         """Add up products."""

@@ -23,7 +23,17 @@ Function = Callable[..., Any]
 
 
 class NoRuleError(TypeError):
-    """These numbers cannot follow a NumPy function; the message names it."""
+    """These numbers cannot follow a NumPy function.
+
+    Parameters
+    ----------
+    operation
+        Its full name, such as `numpy.cbrt`; empty if the message alone says what is missing.
+    """
+
+    def __init__(self, message: str, operation: str = "") -> None:
+        super().__init__(message)
+        self.operation = operation
 
 
 class OneSampleError(NoRuleError):
@@ -559,7 +569,10 @@ def refused(call: str, options: Any = ()) -> NoRuleError:
     """Name the function that is missing, and those that there are."""
     given = f" with {', '.join(options)}" if options else ""
     known = sorted({function.__name__ for function in KNOWN})
-    return NoRuleError(f"balls have no rule for numpy.{call}{given}; they have: {', '.join(known)}")
+    return NoRuleError(
+        f"balls have no rule for numpy.{call}{given}; they have: {', '.join(known)}",
+        f"numpy.{call}{given}",
+    )
 
 
 def _is_integer(value: Any) -> bool:

@@ -56,8 +56,8 @@ def run_facts(
 ) -> dict[str, Any]:
     """Gather what `run.json` holds."""
     settings = {name: value for name, value in vars(request).items() if name != "workers"}
-    audit = rulings.audit
     judged = [key for key, tally in outcome.tallies.items() if is_evidence(key, tally)]
+    seconds = {**outcome.seconds, **rulings.seconds}
     shortfalls = find_shortfalls(outcome.tallies, outcome.undefined)
     return {
         "request": {"model": model.name, **settings, "adapters": list(summary["adapter"].unique())},
@@ -81,23 +81,15 @@ def run_facts(
             "adapters": len({key[0] for key in judged}),
             "short": [asdict(short) for short in shortfalls],
         },
-        "referee": {
-            "refereed": len(rulings.by_case),
-            "left": rulings.left,
-            "unsupported": rulings.unsupported,
-        },
-        "audit": {
-            "samples": audit.samples,
-            "proved": audit.proved,
-            "refuted": sum(map(len, audit.refuted.values())),
-        },
+        "referee": rulings.facts,
+        "audit": rulings.audit.facts,
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
             "cpu": _cpu(),
             "workers": request.workers,
         },
-        "seconds": {stage: round(spent, 3) for stage, spent in outcome.seconds.items()},
+        "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
     }
 
 

@@ -20,7 +20,8 @@ from gradcheck.judge.tally import Case, Tally
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.model.model import Model, label
 from gradcheck.reports.run import DEFECT, find_reasons, run_facts
-from gradcheck.truth.referee import NEITHER, REFEREE, REFERENCE, Ruling, Rulings
+from gradcheck.truth.audit import REFEREE
+from gradcheck.truth.referee import NEITHER, REFERENCE, Ruling, Rulings
 
 CASE_COLUMNS = (
     "sample", "adapter", "dtype", "gradient", "verdict",
@@ -220,7 +221,7 @@ def _cases(model: Model, request: Request, outcome: Outcome, rulings: Rulings) -
                 "truth": ruling.truth,
                 **samples.get((dtype, case.sample), {}),
                 "element": label("", map(int, position)),
-                "message": case.message,
+                "message": case.message or ruling.reason,
                 "bar": case.bar if case.verdict else "",
                 "low": case.low,
                 "high": case.high,

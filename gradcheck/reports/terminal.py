@@ -278,13 +278,15 @@ def _print_referee(console: Console, run: Mapping[str, Any]) -> None:
         )
     if referee["unsupported"]:
         console.print(
-            f"No referee: Arb cannot follow {referee['unsupported']!r} in the definition of "
+            f"No referee: Arb cannot follow {referee['unsupported']} in the definition of "
             f"{run['request']['model']}; disagreements are not settled.",
             soft_wrap=True,
         )
     if referee["refereed"]:
         left = f"; {referee['left']} left (--referee-limit)" if referee["left"] else ""
         console.print(f"Refereed: {referee['refereed']} disagreements{left}.")
+    for reason, count in referee["reasons"].items():
+        console.print(f"In {count} of them nobody was proved wrong: {reason}.", markup=False)
     if run["counts"]["defect"]:
         console.print(
             f"{run['counts']['defect']} times both parties were right but for rounding: the bound "
@@ -302,7 +304,14 @@ def _print_referee(console: Console, run: Mapping[str, Any]) -> None:
             f"Audited: {audit['samples']} samples; {audit['proved']} gradients proved right, "
             f"{audit['refuted']} wrong."
         )
-    elif audit["samples"]:
+    if audit["wrong_share_below"]:
+        console.print(
+            f"In a random direction the derivative is that of the formulas on all "
+            f"{audit['identities']} samples: with {audit['confidence']:.0%} confidence they are "
+            f"wrong on fewer than {audit['wrong_share_below']:.2g} of all.",
+            soft_wrap=True,
+        )
+    if audit["samples"] and not (audit["proved"] or audit["refuted"]):
         console.print(
             f"Audited: {audit['samples']} samples; none has an undisputed, sharp gradient."
         )

@@ -11,10 +11,10 @@ Transactions on Computers 66 (2017).
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any
 
@@ -23,20 +23,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.model.model import Given, Model, run_passes
-from gradcheck.numbers.arb import Real, Reals, UndecidedError, series_of
+from gradcheck.numbers.arb import Real, Reals, series_of
+from gradcheck.numbers.array import NoRuleError
 from gradcheck.numbers.rounding import Rounding
 
 Enclosures = NDArray[np.object_]
 """An array of `flint.arb`."""
-
+Direction = Mapping[str, NDArray[np.float64]]
+"""How fast each element of some parameters moves, arrays of their shapes."""
 
 _SETTINGS = threading.RLock()
 DIGITS = 21
 """Significant digits in which a truth is printed."""
+PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
+"""Bits, tried in turn until an enclosure is narrow."""
+NARROW = 2.0**-20
+"""An enclosure's width as a fraction of the bar that it is held against."""
 
 
 class UnsupportedOperationError(TypeError):
-    """The definition uses an operation that Arb lacks; the message names it."""
+    """Arb cannot follow a model's function.
+
+    Parameters
+    ----------
+    operation
+        What it lacks, such as `numpy.cbrt`; or what the function raised.
+    """
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(f"Arb cannot follow {operation}")
+        self.operation = operation
 
 
 @contextmanager
@@ -62,23 +78,6 @@ def reals(values: Any) -> Enclosures:
     return result
 
 
-def _leaves(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert floats to arrays of `Real`; integers stay integers."""
-    return {
-        name: array if array.dtype.kind in "iub" else Reals.from_value(array).array
-        for name, array in ((name, np.asarray(array)) for name, array in values.items())
-    }
-
-
-def _numbers(row: Mapping[str, Any]) -> dict[str, Reals]:
-    return {name: Reals(np.asarray(array)) for name, array in row.items()}
-
-
-_EACH_BALL = np.frompyfunc(
-    lambda real: real.constant if isinstance(real, Real) else flint.arb(series_of(real)), 1, 1
-)
-
-
 def rows(model: Model, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Split values into samples, as the model's functions take them, one at a time.
 
@@ -91,12 +90,170 @@ def rows(model: Model, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
+@dataclass(frozen=True)
+class Slope:
+    """A derivative of a model's definition, enclosed.
+
+    Parameters
+    ----------
+    enclosure
+        Of the derivative, not finite where nothing is known; on a tie, of both one-sided ones.
+    tie
+        Whether something is compared with its exact equal here, so that ε decides.
+    two_sided
+        Whether the one-sided derivatives provably differ.
+    undefined
+        Whether the definition provably has no derivative here.
+    """
+
+    enclosure: flint.arb
+    tie: bool = False
+    two_sided: bool = False
+    undefined: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the enclosure tells anything."""
+        return bool(self.enclosure.is_finite())
+
+
+class Point:
+    """One sample of a model, exact in Arb: converted once for all directions and precisions.
+
+    Parameters
+    ----------
+    values
+        Inputs and parameters as the model's functions take them, see `rows`; taken as exact.
+    """
+
+    def __init__(self, model: Model, values: Mapping[str, Any]) -> None:
+        self.model, self._values = model, values
+        self._leaves = {
+            name: array if array.dtype.kind in "iub" else Reals.from_value(array).array
+            for name, array in ((name, np.asarray(value)) for name, value in values.items())
+        }
+
+    @property
+    def size(self) -> int:
+        """How many numbers the passes hold here: the work of one evaluation, roughly."""
+        with np.errstate(all="ignore"):
+            boards = run_passes(self.model, np, self._values)
+        return sum(np.size(board[name]) for board in boards for name in board)
+
+    def slope(self, direction: Direction, bits: int) -> Slope:
+        """Differentiate the definition along a direction, in power series of `bits` bits.
+
+        Raises
+        ------
+        UnsupportedOperationError
+            If the definition cannot be followed.
+        """
+        leaves = dict(self._leaves)
+        with precision(bits):
+            for name, weights in direction.items():
+                leaves[name] = moving = leaves[name].copy()
+                flat, speeds = moving.reshape(-1), weights.reshape(-1)
+                for place in np.flatnonzero(speeds).tolist():
+                    series = [flat[place].constant, float(speeds[place])]
+                    flat[place] = Real(flint.arb_series(series))
+            left = self._one_sided(leaves, -1)
+            return left if not left.tie else self._hull(left, self._one_sided(leaves, 1))
+
+    @staticmethod
+    def _hull(left: Slope, right: Slope) -> Slope:
+        one, other = left.enclosure, right.enclosure
+        undefined = left.undefined or right.undefined
+        return Slope(one.union(other), True, not one.overlaps(other), undefined)
+
+    def _one_sided(self, leaves: Mapping[str, Any], side: int) -> Slope:
+        """Return the coefficient of ε in the loss, ε being of that sign."""
+        Real.side, Real.ties = side, 0
+        try:
+            loss = _called(self.model.loss, np, Given(_numbers(leaves)))
+        except (ValueError, ArithmeticError):
+            return Slope(flint.arb("nan"), bool(Real.ties))  # too wide, or undefined
+        numbers = loss.array if isinstance(loss, Reals) else np.asarray(loss)
+        if numbers.size != 1:
+            raise UnsupportedOperationError(f"a loss of shape {numbers.shape}")
+        number = numbers.item()
+        if not isinstance(number, Real):
+            return Slope(flint.arb(0))
+        undefined = bool(getattr(number, "undefined", False))
+        return Slope(number.slope, bool(Real.ties), undefined=undefined)
+
+    def gradients(self, bits: int) -> dict[str, Enclosures]:
+        """Run the hand-written passes in balls of `bits` bits.
+
+        The result encloses what the passes say, rounding apart; it cannot tell whether they are
+        right. What is not finite is not known.
+
+        Returns
+        -------
+        dict
+            Gradients by parameter, each of the parameter's shape.
+
+        Raises
+        ------
+        UnsupportedOperationError
+            If the passes cannot be followed.
+        """
+        found = {}
+        with precision(bits):
+            _, _, d = _called(run_passes, self.model, np, _numbers(self._leaves))
+            for name, shape in self.model.parameters.items():
+                balls = _balls(d[name])
+                found[name] = np.broadcast_to(balls, (1, *shape))[0, ...]
+        return found
+
+    def losses(self, bits: int) -> tuple[flint.arb, flint.arb]:
+        """Evaluate the loss by the definition and by the forward pass, in balls of `bits` bits."""
+        with precision(bits):
+            _, t, _ = _called(run_passes, self.model, np, _numbers(self._leaves))
+            definition = _called(self.model.loss, np, Given(_numbers(self._leaves)))
+            return _balls(definition).item(), _balls(t["loss"]).item()
+
+
+def _numbers(leaves: Mapping[str, Any]) -> dict[str, Reals]:
+    return {name: Reals(array) for name, array in leaves.items()}
+
+
+_EACH_BALL = np.frompyfunc(
+    lambda real: real.constant if isinstance(real, Real) else flint.arb(series_of(real)), 1, 1
+)
+
+
+def _balls(value: Any) -> Enclosures:
+    held = value.array if isinstance(value, Reals) else value
+    return np.asarray(_EACH_BALL(held), dtype=object)
+
+
+def _called(function: Any, *args: Any) -> Any:
+    """Call a model's function; whatever it may raise is its own fault, or Arb's limit.
+
+    Raises
+    ------
+    ValueError, ArithmeticError
+        If an enclosure is too wide, or something is undefined.
+    UnsupportedOperationError
+        For every other reason, that the function ends the process among them.
+    """
+    try:
+        return function(*args)
+    except (ValueError, ArithmeticError, KeyboardInterrupt):
+        raise
+    except NoRuleError as error:
+        raise UnsupportedOperationError(error.operation or str(error)) from error
+    except AttributeError as error:
+        lacking = f"numpy.{error.name}" if error.obj is np else str(error)
+        raise UnsupportedOperationError(lacking) from error
+    except BaseException as error:
+        raise UnsupportedOperationError(f"{type(error).__name__}: {error}") from error
+
+
 def enclose_gradients(
     model: Model, values: Mapping[str, Any], bits: int = 256
 ) -> dict[str, Enclosures]:
     """Run the hand-written passes in `bits`-bit ball arithmetic.
-
-    The result encloses what the passes say, rounding apart; it cannot tell whether they are right.
 
     Parameters
     ----------
@@ -106,17 +263,10 @@ def enclose_gradients(
     Returns
     -------
     dict
-        Gradients by parameter, each of shape `(n, *shape)`.
+        Gradients by parameter, each of shape `(n, *shape)`; see `Point.gradients`.
     """
-    found: dict[str, list[Any]] = {name: [] for name in model.parameters}
-    with precision(bits):
-        for sample in rows(model, _leaves(values)):
-            _, _, d = run_passes(model, np, _numbers(sample))
-            for name, shape in model.parameters.items():
-                held = d[name].array if isinstance(d[name], Reals) else d[name]
-                balls = np.asarray(_EACH_BALL(held), dtype=object)
-                found[name].append(np.broadcast_to(balls, (1, *shape))[0, ...])
-    return {name: np.stack(arrays) for name, arrays in found.items()}
+    found = [Point(model, row).gradients(bits) for row in rows(model, values)]
+    return {name: np.stack([one[name] for one in found]) for name in model.parameters}
 
 
 def losses_differ(model: Model, values: Mapping[str, Any], bits: int = 256) -> bool:
@@ -129,22 +279,22 @@ def losses_differ(model: Model, values: Mapping[str, Any], bits: int = 256) -> b
     UnsupportedOperationError
         If Arb cannot follow one of them.
     """
-    with precision(bits):
-        for sample in rows(model, _leaves(values)):
-            try:
-                _, t, _ = run_passes(model, np, _numbers(sample))
-                pair = [t["loss"], model.loss(np, Given(_numbers(sample)))]
-            except (ValueError, ZeroDivisionError, UndecidedError):
-                continue
-            except (TypeError, AttributeError) as error:
-                raise UnsupportedOperationError(str(error)) from error
-            one, other = (
-                np.asarray(_EACH_BALL(x.array if isinstance(x, Reals) else x), dtype=object).item()
-                for x in pair
-            )
+    for row in rows(model, values):
+        try:
+            one, other = Point(model, row).losses(bits)
+        except (ValueError, ArithmeticError):
+            continue
+        with precision(bits):
             if abs(one - other) > abs(one) * 2.0**-30:
                 return True
     return False
+
+
+def along(model: Model, name: str, element: tuple[int, ...]) -> Direction:
+    """Return the direction of one number: where in which parameter, `()` for a scalar."""
+    weights = np.zeros(model.parameters[name])
+    weights[element] = 1.0
+    return {name: weights}
 
 
 def enclose_derivative(
@@ -169,39 +319,37 @@ def enclose_derivative(
     UnsupportedOperationError
         If the definition cannot be followed in power series.
     """
-    with precision(bits):
-        leaves = _leaves(values)
-        moving = leaves[name]
-        for sample in range(len(moving)):
-            index = (sample, *element)
-            moving[index] = Real(flint.arb_series([moving[index].series, 1]))
-        derivatives = np.empty(len(moving), dtype=object)
-        for sample, row in enumerate(rows(model, leaves)):
-            derivatives[sample] = _slope(model, row)
-    return derivatives
+    direction = along(model, name, element)
+    slopes = [Point(model, row).slope(direction, bits) for row in rows(model, values)]
+    return _enclosures(slopes)
 
 
-def _slope(model: Model, row: Mapping[str, Any]) -> flint.arb:
-    """Return the coefficient of ε in the loss; on a kink, a ball around those of both sides."""
-    slopes = []
-    for side in (-1, 1):
-        Real.side, Real.ties = side, 0
-        try:
-            loss = model.loss(np, Given(_numbers(row)))
-        except (ValueError, ZeroDivisionError, UndecidedError):
-            return flint.arb("nan")  # the enclosures are too wide, or something is undefined here
-        except (TypeError, AttributeError) as error:
-            found = re.search(r"no rule for numpy\.(\w+)|attribute '(\w+)'", str(error))
-            operation = next(filter(None, found.groups())) if found else str(error)
-            raise UnsupportedOperationError(operation) from error
-        numbers = loss.array if isinstance(loss, Reals) else np.asarray(loss)
-        if numbers.size != 1:
-            raise UnsupportedOperationError(f"a loss of shape {numbers.shape}")
-        number = numbers.item()
-        slopes.append(number.slope if isinstance(number, Real) else flint.arb(0))
-        if not Real.ties:
-            break
-    return slopes[0] if len(slopes) == 1 else slopes[0].union(slopes[1])
+def narrow_derivative(
+    model: Model, values: Mapping[str, Any], name: str, element: tuple[int, ...], width: float
+) -> Enclosures:
+    """Enclose the derivative, shape `(n,)`, until it is far narrower than `width`."""
+    direction = along(model, name, element)
+    return _enclosures(
+        [narrow_slope(Point(model, row), direction, width) for row in rows(model, values)]
+    )
+
+
+def _enclosures(slopes: list[Slope]) -> Enclosures:
+    found = np.empty(len(slopes), dtype=object)
+    found[:] = [slope.enclosure for slope in slopes]
+    return found
+
+
+def narrow_slope(point: Point, direction: Direction, width: float) -> Slope:
+    """Enclose a derivative until it is far narrower than `width`, or gets no narrower."""
+    before = np.inf
+    for bits in PRECISIONS:
+        slope = point.slope(direction, bits)
+        radius = float(slope.enclosure.rad())
+        if radius <= NARROW * width or radius > before / 2:
+            break  # on a tie of sides that differ it cannot be narrow
+        before = radius
+    return slope
 
 
 def working_bits(rounding: Rounding) -> int:
@@ -217,6 +365,11 @@ def working_bits(rounding: Rounding) -> int:
 def decimal(truth: flint.arb) -> str:
     """Write the midpoint of an enclosure in decimal."""
     return str(truth.str(DIGITS, radius=False))
+
+
+def is_outside(value: float, truth: flint.arb, bar: Any) -> bool:
+    """Tell whether a value is provably more than `bar` away from the enclosed truth."""
+    return not np.isfinite(value) or bool(abs(flint.arb(value) - truth) > bar)
 
 
 def distance_above(value: float, truth: flint.arb) -> float:

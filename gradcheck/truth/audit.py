@@ -1,0 +1,150 @@
+"""Samples on which everybody agrees, before the rigorous derivative of the definition."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from gradcheck.adapters import normal_range
+from gradcheck.harness.request import Request
+from gradcheck.harness.samples import AUDIT_STREAM, choose_audited, draw_words, uniform
+from gradcheck.harness.sweep import Outcome
+from gradcheck.judge.reference import Passes
+from gradcheck.judge.tally import Case
+from gradcheck.judge.verdict import Verdict
+from gradcheck.model.model import Model
+from gradcheck.numbers.rounding import Rounding
+from gradcheck.truth.identity import Audited
+from gradcheck.truth.witness import Witness, affordable
+
+REFEREE = "referee"
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Samples on which everybody agrees, before the referee.
+
+    Parameters
+    ----------
+    samples
+        How many were looked at.
+    identities
+        On how many the derivative in a random direction was that of the formulas.
+    proved
+        Gradients whose reference is within an informative bound of the formula's enclosure where
+        the identity holds, or of the true derivative.
+    refuted
+        Those that are provably outside, or whose formula is wrong in exact arithmetic by more than
+        rounding explains, by gradient.
+    unknown
+        Gradients of which nothing was found out: near a kink, beyond Arb, or for lack of budget.
+    """
+
+    samples: int = 0
+    identities: int = 0
+    proved: int = 0
+    refuted: Mapping[str, tuple[Case, ...]] = field(default_factory=dict)
+    unknown: int = 0
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Counts, and a bound on the share of samples with a wrong formula if none was found.
+
+        With a smaller share than `wrong_share_below`, n samples without a wrong one would have a
+        probability above 1 − `CONFIDENCE`: 1 − 0.05^(1/n).
+        """
+        wrong = sum(map(len, self.refuted.values()))
+        bound = None
+        if self.identities and not wrong:
+            bound = 1 - (1 - CONFIDENCE) ** (1 / self.identities)
+        return {
+            "samples": self.samples,
+            "identities": self.identities,
+            "proved": self.proved,
+            "refuted": wrong,
+            "unknown": self.unknown,
+            "wrong_share_below": bound,
+            "confidence": CONFIDENCE,
+        }
+
+
+def audit(
+    model: Model,
+    request: Request,
+    outcome: Outcome,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> Audit:
+    """Referee the gradients that nobody disputes, on samples chosen at random."""
+    numbers, dtype = choose_audited(model, request), request.dtypes[0]
+    disputed = {
+        gradient
+        for (_, _, gradient), tally in outcome.tallies.items()
+        if tally.counts[Verdict.DISAGREE]
+    }
+    shapes = {name: s for name, s in model.parameters.items() if name not in disputed}
+    if not numbers or not shapes:
+        return Audit(len(numbers))
+    values = outcome.samples[dtype].select(numbers).values
+    rounding = Rounding(np.dtype(dtype), request.ulps)
+    passes = Passes(model, values, rounding)
+    references = [
+        passes.gradient(name, normal_range(rounding.dtype), len(numbers)) for name in shapes
+    ]
+    flat = {
+        part: np.concatenate([getattr(r, part).reshape(len(numbers), -1) for r in references], 1)
+        for part in ("value", "bound", "ulp")
+    }
+    kinks = np.concatenate(
+        [
+            np.zeros(r.value.shape, bool).reshape(len(numbers), -1)
+            if r.kink is None
+            else r.kink.reshape(len(numbers), -1)
+            for r in references
+        ],
+        1,
+    )
+    audited = []
+    for row in range(len(numbers)):
+        one = {name: array[row : row + 1] for name, array in values.items()}
+        count = flat["value"].shape[1]
+        words = draw_words(request.seed, AUDIT_STREAM + 1, row * count, count)
+        parts = {part: array[row] for part, array in flat.items()}
+        audited.append(
+            Audited(Witness(model, one, rounding), shapes, uniform(words), kinks[row], **parts)
+        )
+        audited[-1].check()
+        progress((row + 1) / len(numbers))
+    return _settled(numbers, audited, affordable(audited[0].witness))
+
+
+def _settled(numbers: list[int], audited: list[Audited], budget: int) -> Audit:
+    """Rule on what the identities left open, sample by sample in turn, as far as can be afforded.
+
+    Those on which the identity provably fails come first.
+    """
+    for suspicious in (True, False):
+        rest = [one.rule() for one in audited if one.fails == suspicious]
+        for turn in zip_longest(*rest):
+            budget -= sum(step is not None for step in turn)
+            if budget <= 0:
+                break
+    refuted: defaultdict[str, list[Case]] = defaultdict(list)
+    for number, one in zip(numbers, audited, strict=True):
+        for place, truth in one.refuted.items():
+            gradient, case = one.case(number, place, truth)
+            refuted[gradient].append(case)
+    proved = sum(len(one.proved) for one in audited)
+    wrong = sum(map(len, refuted.values()))
+    return Audit(
+        len(audited),
+        sum(one.holds for one in audited),
+        proved,
+        {name: tuple(cases) for name, cases in refuted.items()},
+        sum(one.value.size - len(one.told | one.proved) for one in audited) - wrong,
+    )

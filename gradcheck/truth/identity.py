@@ -1,0 +1,225 @@
+"""All gradients of a sample checked at once, by a derivative in a random direction.
+
+The definition must have the derivative Σ uₖgₖ along a direction u, where the gₖ are what the
+formulas written by hand yield in exact arithmetic. If they are wrong, by eₖ, that holds only if
+Σ uₖeₖ vanishes, which has probability 0; and as each uₖ is scaled so that uₖgₖ is near 1, an error
+of a share δ of its gradient is hidden by the rounding of constants, `BLUR` of the sum, with a
+probability of about n·BLUR/δ for n numbers. The floats of the reference are then held against the
+enclosures of the formulas. Where the identity fails, the direction is halved until the numbers that
+are wrong are alone, and each of those is ruled on by its own derivative; so is what stands on a
+kink, and what Arb cannot enclose by the formula.
+
+References
+----------
+R. Freivalds, *Probabilistic machines can use less running time*, IFIP Congress 1977, for the idea.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+
+import flint
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.judge.tally import Case
+from gradcheck.judge.verdict import Verdict
+from gradcheck.truth.derivative import (
+    PRECISIONS,
+    Direction,
+    Enclosures,
+    along,
+    is_outside,
+    narrow_slope,
+    precision,
+    working_bits,
+)
+from gradcheck.truth.witness import Witness
+
+Indices = NDArray[np.int64]
+
+BLUR = 2.0**-44
+"""How far apart, as a share of Σ abs(uₖgₖ), the rounding of a few constants may put the two."""
+
+
+class Audited:
+    """One sample, its gradients one after the other in flat arrays of shape `(m,)`.
+
+    Attributes
+    ----------
+    holds, fails
+        Whether the identity holds of all that can be checked at once, or provably fails.
+    proved, refuted
+        Places of gradients that are right, and true derivatives of those that are wrong.
+    told
+        Places whose formula was found right, but whose bound tells nothing.
+    """
+
+    def __init__(
+        self,
+        witness: Witness,
+        shapes: Mapping[str, tuple[int, ...]],
+        random: NDArray[np.float64],
+        kink: NDArray[np.bool_],
+        value: NDArray[np.float64],
+        bound: NDArray[np.float64],
+        ulp: NDArray[np.float64],
+    ) -> None:
+        self.witness, self.shapes, self.random = witness, shapes, random
+        self.kink, self.value, self.bound, self.ulp = kink, value, bound, ulp
+        self.ends = np.cumsum([prod(shape) for shape in shapes.values()])
+        self.holds = self.fails = False
+        self.proved: set[int] = set()
+        self.told: set[int] = set()
+        self.refuted: dict[int, float] = {}
+        self.together: Indices = np.zeros(0, np.int64)
+        self.alone: list[int] = []
+
+    def check(self) -> None:
+        """Check the identity of all gradients whose formula is enclosed, off the kinks."""
+        formula, count = self._formula(PRECISIONS[0]), self.value.size
+        apart = self.kink & self.witness.is_open if self.kink.any() else self.kink
+        known = np.zeros(count, bool)
+        if formula is not None:
+            known = np.array([ball.is_finite() for ball in formula], bool)
+        self.together = np.flatnonzero(known & ~apart)
+        self.alone = np.flatnonzero(~known | apart).tolist()
+        if not len(self.together):
+            return
+        self.holds, self.fails = self._identity(self.together)
+        if self.holds:
+            self._compare(self.together)
+
+    def _compare(self, places: Indices) -> None:
+        """Hold the floats against the formulas, which are right."""
+        formula = self._formula(PRECISIONS[0])
+        if formula is None:
+            return
+        with precision(PRECISIONS[0]):
+            for place in places.tolist():
+                value, bound = float(self.value[place]), float(self.bound[place])
+                if not bound < np.inf:
+                    self.told.add(place)
+                elif abs(flint.arb(value) - formula[place]) <= bound:
+                    self._count_right(place)
+                else:
+                    self.alone.append(place)
+
+    def _count_right(self, place: int) -> None:
+        informative = 2 * self.bound[place] <= abs(self.value[place])
+        (self.proved if informative else self.told).add(place)
+
+    def _formula(self, bits: int) -> Enclosures | None:
+        found = self.witness.formula(bits)
+        if found is None:
+            return None
+        return np.concatenate([found[name].reshape(-1) for name in self.shapes])
+
+    def _direction(self, weights: NDArray[np.float64]) -> Direction:
+        parts = zip(self.shapes.items(), np.split(weights, self.ends[:-1]), strict=True)
+        return {name: part.reshape(shape) for (name, shape), part in parts if part.any()}
+
+    def _weights(self, places: Indices, formula: Enclosures) -> NDArray[np.float64]:
+        """Scale the random numbers by powers of two, so that all products are of one size."""
+        with np.errstate(all="ignore"):
+            sizes = np.abs(np.array([float(ball.mid()) for ball in formula[places]]))
+            exponents = np.frexp(sizes)[1]
+            weights = np.zeros(self.value.size)
+            weights[places] = np.ldexp(self.random[places], np.clip(-exponents, -900, 900))
+        return weights
+
+    def _identity(self, places: Indices) -> tuple[bool, bool]:
+        """Tell whether the derivative along a direction is that of the formulas, and if not.
+
+        Neither, if it is not known.
+        """
+        for bits in PRECISIONS[::2]:
+            formula = self._formula(bits)
+            if formula is None:
+                return False, False
+            weights = self._weights(places, formula)
+            slope = self.witness.point.slope(self._direction(weights), bits)
+            with precision(bits):
+                terms = [
+                    flint.arb(float(weights[place])) * formula[place] for place in places.tolist()
+                ]
+                apart = abs(slope.enclosure - sum(terms, flint.arb(0)))
+                allowed = sum(map(abs, terms), flint.arb(0)) * BLUR
+                if apart <= allowed:
+                    return True, False
+                if apart > allowed:
+                    return False, slope.is_known
+            if slope.two_sided:
+                break
+        return False, False
+
+    def rule(self) -> Iterator[bool]:
+        """Rule on single numbers; every step is an evaluation or a few."""
+        if not self.holds and len(self.together):
+            yield from self._halve(self.together, known_to_fail=True)
+        for place in self.alone:
+            yield self._rule_on(place)
+
+    def _halve(self, places: Indices, known_to_fail: bool = False) -> Iterator[bool]:
+        """Find the numbers for which the identity does not hold."""
+        if len(places) == 1:
+            yield self._rule_on(int(places[0]))
+            return
+        if not known_to_fail:
+            holds, _ = self._identity(places)
+            yield True
+            if holds:
+                self._compare(places)
+                return
+        middle = len(places) // 2
+        yield from self._halve(places[:middle])
+        yield from self._halve(places[middle:])
+
+    def _place(self, place: int) -> tuple[str, int]:
+        """Return which gradient, and where in its flattened array."""
+        which = int(np.searchsorted(self.ends, place, side="right"))
+        name = list(self.shapes)[which]
+        return name, place - int(self.ends[which]) + prod(self.shapes[name])
+
+    def _rule_on(self, place: int) -> bool:
+        """Hold one number against its own derivative.
+
+        On a tie of the definition whatever lies between its one-sided derivatives is right. Near
+        one, on a kink of the passes, nothing is proved.
+        """
+        gradient, element = self._place(place)
+        position = tuple(map(int, np.unravel_index(element, self.shapes[gradient])))
+        value, bound = float(self.value[place]), float(self.bound[place])
+        direction = along(self.witness.model, gradient, position)
+        slope = narrow_slope(self.witness.point, direction, bound)
+        if not slope.is_known or (self.kink[place] and not slope.tie and self.witness.is_open):
+            return True
+        formula = self._formula(PRECISIONS[1])
+        exact = None if formula is None else formula[place]
+        truth = slope.enclosure
+        honest = self.witness.honest_width(direction)
+        with precision(PRECISIONS[0]):
+            # Where a bar is infinite or too wide, the formula still shows in exact arithmetic.
+            honest += abs(truth) * 2.0 ** -working_bits(self.witness.rounding)
+            known = exact is not None and exact.is_finite()
+            wrong = known and bool(honest.is_finite() and abs(exact - truth) > honest)
+            wrong |= bound < np.inf and is_outside(value, truth, bound)
+            wrong |= not known and np.isnan(value) and not self.witness.passes_leave_range
+            inside = bound < np.inf and bool(abs(flint.arb(value) - truth) <= bound)
+        if wrong:
+            self.refuted[place] = float(truth)
+        elif inside:
+            self._count_right(place)
+        elif known and honest.is_finite():
+            self.told.add(place)
+        return True
+
+    def case(self, number: int, place: int, truth: float) -> tuple[str, Case]:
+        """Return the gradient and the case of one that is wrong."""
+        gradient, element = self._place(place)
+        value, bound = float(self.value[place]), float(self.bound[place])
+        ulps = abs(truth - value) / float(self.ulp[place])
+        return gradient, Case(
+            number, element, Verdict.DISAGREE.label, truth, value, bound, ulps, np.inf
+        )

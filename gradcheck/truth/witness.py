@@ -1,0 +1,112 @@
+"""What can be known of a sample whoever is accused: by the definition, and by the formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, cached_property
+from typing import Any
+
+import flint
+import numpy as np
+
+from gradcheck.model.model import Given, Model, run_passes
+from gradcheck.numbers.array import Choices
+from gradcheck.numbers.ball import Ball
+from gradcheck.numbers.rounding import Rounding
+from gradcheck.truth.derivative import (
+    Direction,
+    Enclosures,
+    Point,
+    UnsupportedOperationError,
+    rows,
+    working_bits,
+)
+
+WORK = 100_000
+"""Evaluations times numbers that the passes hold, which are spent on each: disputes, an audit."""
+FEWEST = 8
+"""Evaluations, or samples, that are afforded of however large a model."""
+
+
+class Witness:
+    """One sample of a model, and what definition and passes are on it.
+
+    Parameters
+    ----------
+    values
+        Inputs and parameters of shape `(1, *shape)`.
+    rounding
+        The format under judgement.
+    """
+
+    def __init__(self, model: Model, values: Mapping[str, Any], rounding: Rounding) -> None:
+        self.model, self.rounding = model, rounding
+        self._values = values
+        self.point = Point(model, next(rows(model, values)))
+        self.formula: Callable[[int], dict[str, Enclosures] | None] = cache(self._formula)
+
+    def _formula(self, bits: int) -> dict[str, Enclosures] | None:
+        """Run the hand-written passes in Arb: what they say, rounding apart; `None` if unknown."""
+        try:
+            return self.point.gradients(bits)
+        except (UnsupportedOperationError, ValueError, ArithmeticError):
+            return None
+
+    @cached_property
+    def is_open(self) -> bool:
+        """Whether rounding leaves open what the definition compares, or it cannot be followed."""
+        choices = Choices(1, both=False)
+        choices.arguments = []
+        hidden = 0 if self.model.batched else 1
+        numbers = {
+            name: Ball.from_value(array, self.rounding, hidden, choices)
+            for name, array in self._values.items()
+        }
+        try:
+            self.model.loss(np, Given(numbers))
+        except Exception:
+            return True
+        return bool(choices.open[0]) or any(
+            not (np.abs(lead) > slack).all() for lead, slack in choices.arguments
+        )
+
+    def honest_width(self, direction: Direction) -> flint.arb:
+        """Bound how far an honest derivative of the definition as it is written may be off.
+
+        Forward mode at a precision in which an operation errs as much as two honest ones: what the
+        definition cancels shows as width, in whichever mode it is differentiated. Infinite where
+        that leaves nothing certain.
+        """
+        return self.point.slope(direction, working_bits(self.rounding)).enclosure.rad()
+
+    @cached_property
+    def definition_breaks(self) -> bool:
+        """Whether the definition, in plain arithmetic of this format, leaves the finite numbers."""
+        return self._flags(
+            lambda numbers: self.model.loss(np, Given(numbers)), "over", "divide", "invalid"
+        )
+
+    @cached_property
+    def passes_leave_range(self) -> bool:
+        """Whether anything in the passes overflows or underflows, in plain arithmetic."""
+        return self._flags(lambda numbers: run_passes(self.model, np, numbers), "over", "under")
+
+    def _flags(self, function: Callable[[Any], Any], *kinds: Any) -> bool:
+        numbers = {
+            name: array if array.dtype.kind == "i" else array.astype(self.rounding.dtype)
+            for name, array in next(rows(self.model, self._values)).items()
+        }
+        flags: Any = dict.fromkeys(kinds, "raise")
+        with np.errstate(**{"all": "ignore"} | flags):
+            try:
+                function(numbers)
+            except FloatingPointError:
+                return True
+            except Exception:  # is met and named where the definition and the passes are checked
+                return False
+        return False
+
+
+def affordable(witness: Witness) -> int:
+    """Return how many evaluations of a model the work is enough for."""
+    return max(FEWEST, WORK // witness.point.size)
