@@ -46,7 +46,7 @@ EVIDENCE = 32
 """How many samples, the first ones, are kept for a diagnosis whatever they show."""
 AUDIT_SHARE, AUDITED_AT_LEAST, AUDITED_AT_MOST = 0.001, 20, 200
 """Of the samples, unless a share is asked for."""
-AUDITED_NUMBERS, FEWEST_AUDITED = 100_000, 8
+AUDITED_NUMBERS, FEWEST_AUDITED = 10_000, 8
 """Inputs and parameters in the audited samples; of a large model at least so many samples."""
 AUDIT_STREAM = 2**32
 """Of the seed's random words, and the next one; samples use the streams below."""

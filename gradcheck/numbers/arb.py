@@ -169,8 +169,7 @@ class Real:
 
     def __getattr__(self, name: str) -> Any:
         """Find the rest, sin, cos, exp, log, sqrt, …, in Arb."""
-        method = getattr(flint.arb_series, ARB_NAMES.get(name, name), None)
-        if name.startswith("_") or method is None:
+        if name.startswith("_") or not hasattr(flint.arb_series, ARB_NAMES.get(name, name)):
             raise AttributeError(f"'Real' object has no attribute {name!r}")
         own = getattr(self.series, ARB_NAMES.get(name, name))
         return lambda: Real(own())
@@ -247,7 +246,7 @@ class Reals(Batched):
 
     def with_parts(self, parts: Sequence[Storage], hidden: int | None = None) -> Reals:
         """Return other numbers."""
-        return Reals(np.asarray(parts[0]))
+        return Reals(_array(parts[0]))
 
     def constant(self, value: Any) -> Reals:
         """Return constants."""
@@ -291,8 +290,8 @@ class Reals(Batched):
 
 def _array(result: Any) -> NDArray[np.object_]:
     """Keep a single number an array."""
-    if isinstance(result, np.ndarray):
-        return result
+    if isinstance(result, np.ndarray | np.generic):
+        return np.asarray(result)
     array = np.empty((), dtype=object)
     array[()] = result
     return array

@@ -304,6 +304,13 @@ def _print_referee(console: Console, run: Mapping[str, Any]) -> None:
             f"Audited: {audit['samples']} samples; {audit['proved']} gradients proved right, "
             f"{audit['refuted']} wrong."
         )
+    if audit["unexplained"]:
+        console.print(
+            f"In a random direction the derivative is not that of the formulas on "
+            f"{audit['unexplained']} audited samples, but no gradient was found wrong alone.",
+            style="red",
+            soft_wrap=True,
+        )
     if audit["wrong_share_below"]:
         console.print(
             f"In a random direction the derivative is that of the formulas on all "

@@ -92,29 +92,55 @@ def rows(model: Model, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Slope:
-    """A derivative of a model's definition, enclosed.
+    """A derivative of a model's definition, enclosed from the left and from the right.
 
     Parameters
     ----------
-    enclosure
-        Of the derivative, not finite where nothing is known; on a tie, of both one-sided ones.
+    left, right
+        Enclosures of the one-sided derivatives, not finite where nothing is known.
     tie
         Whether something is compared with its exact equal here, so that ε decides.
-    two_sided
-        Whether the one-sided derivatives provably differ.
     undefined
         Whether the definition provably has no derivative here.
     """
 
-    enclosure: flint.arb
+    left: flint.arb
+    right: flint.arb
     tie: bool = False
-    two_sided: bool = False
     undefined: bool = False
 
     @property
+    def enclosure(self) -> flint.arb:
+        """A ball around both sides."""
+        return self.left if self.left is self.right else self.left.union(self.right)
+
+    @property
     def is_known(self) -> bool:
-        """Whether the enclosure tells anything."""
-        return bool(self.enclosure.is_finite())
+        """Whether the enclosures tell anything."""
+        return bool(self.left.is_finite() and self.right.is_finite())
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether the one-sided derivatives provably differ."""
+        return not self.left.overlaps(self.right)
+
+    def excludes(self, value: float, bar: float) -> bool:
+        """Tell whether a value is provably more than `bar` outside of what lies between the sides.
+
+        A ball around both would not do: Arb keeps a radius to 30 bits.
+        """
+        if not np.isfinite(value):
+            return True
+        low, high = flint.arb(value) - flint.arb(bar), flint.arb(value) + flint.arb(bar)
+        sides = self.left, self.right
+        return all(high < side for side in sides) or all(low > side for side in sides)
+
+    def __str__(self) -> str:
+        """Write the derivative in decimal, or both if the sides differ."""
+        if not self.two_sided:
+            return decimal(self.enclosure)
+        sides = sorted((self.left, self.right), key=lambda side: float(side.mid()))
+        return " to ".join(map(decimal, sides))
 
 
 class Point:
@@ -156,30 +182,29 @@ class Point:
                 for place in np.flatnonzero(speeds).tolist():
                     series = [flat[place].constant, float(speeds[place])]
                     flat[place] = Real(flint.arb_series(series))
-            left = self._one_sided(leaves, -1)
-            return left if not left.tie else self._hull(left, self._one_sided(leaves, 1))
+            left, ties, undefined = self._one_sided(leaves, -1)
+            if not ties:
+                return Slope(left, left, False, undefined)
+            right, _, undefined_too = self._one_sided(leaves, 1)
+            return Slope(left, right, True, undefined or undefined_too)
 
-    @staticmethod
-    def _hull(left: Slope, right: Slope) -> Slope:
-        one, other = left.enclosure, right.enclosure
-        undefined = left.undefined or right.undefined
-        return Slope(one.union(other), True, not one.overlaps(other), undefined)
+    def _one_sided(self, leaves: Mapping[str, Any], side: int) -> tuple[flint.arb, int, bool]:
+        """Return the coefficient of ε in the loss, ε being of that sign.
 
-    def _one_sided(self, leaves: Mapping[str, Any], side: int) -> Slope:
-        """Return the coefficient of ε in the loss, ε being of that sign."""
+        And how many comparisons ε decided, and whether it is provably undefined.
+        """
         Real.side, Real.ties = side, 0
         try:
             loss = _called(self.model.loss, np, Given(_numbers(leaves)))
         except (ValueError, ArithmeticError):
-            return Slope(flint.arb("nan"), bool(Real.ties))  # too wide, or undefined
+            return flint.arb("nan"), Real.ties, False  # too wide, or undefined
         numbers = loss.array if isinstance(loss, Reals) else np.asarray(loss)
         if numbers.size != 1:
             raise UnsupportedOperationError(f"a loss of shape {numbers.shape}")
         number = numbers.item()
         if not isinstance(number, Real):
-            return Slope(flint.arb(0))
-        undefined = bool(getattr(number, "undefined", False))
-        return Slope(number.slope, bool(Real.ties), undefined=undefined)
+            return flint.arb(0), 0, False
+        return number.slope, Real.ties, bool(getattr(number, "undefined", False))
 
     def gradients(self, bits: int) -> dict[str, Enclosures]:
         """Run the hand-written passes in balls of `bits` bits.

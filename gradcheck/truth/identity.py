@@ -30,7 +30,6 @@ from gradcheck.truth.derivative import (
     Direction,
     Enclosures,
     along,
-    is_outside,
     narrow_slope,
     precision,
     working_bits,
@@ -198,20 +197,20 @@ class Audited:
         formula = self._formula(PRECISIONS[1])
         exact = None if formula is None else formula[place]
         truth = slope.enclosure
-        honest = self.witness.honest_width(direction)
+        honest = self.witness.coarse(direction).enclosure.rad()
         with precision(PRECISIONS[0]):
             # Where a bar is infinite or too wide, the formula still shows in exact arithmetic.
             honest += abs(truth) * 2.0 ** -working_bits(self.witness.rounding)
             known = exact is not None and exact.is_finite()
             wrong = known and bool(honest.is_finite() and abs(exact - truth) > honest)
-            wrong |= bound < np.inf and is_outside(value, truth, bound)
+            wrong |= bound < np.inf and slope.excludes(value, bound)
             wrong |= not known and np.isnan(value) and not self.witness.passes_leave_range
             inside = bound < np.inf and bool(abs(flint.arb(value) - truth) <= bound)
         if wrong:
             self.refuted[place] = float(truth)
         elif inside:
             self._count_right(place)
-        elif known and honest.is_finite():
+        elif slope.two_sided or (known and honest.is_finite()):
             self.told.add(place)
         return True
 

@@ -22,7 +22,6 @@ from gradcheck.truth.derivative import (
     PRECISIONS,
     UnsupportedOperationError,
     along,
-    decimal,
     is_outside,
     narrow_slope,
     precision,
@@ -187,7 +186,7 @@ class _Matter:
 
     def honest_width(self) -> float:
         """Bound how far an honest derivative of the definition as written may be from the truth."""
-        return float(self.witness.honest_width(self._direction))
+        return float(self.witness.coarse(self._direction).enclosure.rad())
 
     def definition_bar(self, share: float) -> float:
         """Widen the bar of the passes by how much more digits the definition loses than they do.
@@ -226,7 +225,7 @@ def rule(case: Case, adapter: str, matter: _Matter) -> Ruling:
         if matter.formula is not None and matter.formula.overlaps(truth):
             reference_wrong = False
         adapter_wrong = is_outside(case.value, truth, share)
-        digits = decimal(truth)
+        digits = str(slope)
     if not adapter_wrong:
         return Ruling(digits, REFERENCE if reference_wrong else NEITHER)
     if adapter == HAND_WRITTEN:
@@ -253,24 +252,19 @@ def _rule_on_kink(case: Case, adapter: str, matter: _Matter) -> Ruling:
     Where the definition has an exact tie, whatever lies between these is right. Near one, rounding
     may honestly put an evaluation on the other side, of which nothing is known.
     """
-    truth, share = matter.slope.enclosure, case.bound / 2
-    adapter_wrong = is_outside(case.value, truth, share)
-    if matter.slope.tie:
-        reference_wrong = is_outside(case.reference, truth, case.bound)
+    slope, share = matter.slope, case.bound / 2
+    adapter_wrong = slope.excludes(case.value, share)
+    if slope.tie:
+        reference_wrong = slope.excludes(case.reference, case.bound)
     else:
         by_hand = flint.arb(case.low).union(flint.arb(case.high))
-        reference_wrong = bool(np.isfinite(case.low + case.high)) and not by_hand.overlaps(truth)
+        reference_wrong = bool(np.isfinite(case.low + case.high)) and not by_hand.overlaps(
+            slope.enclosure
+        )
         if adapter_wrong and not reference_wrong and matter.witness.is_open:
-            return Ruling(_one_sided(truth), "", NEAR_A_KINK)
+            return Ruling(str(slope), "", NEAR_A_KINK)
     if adapter_wrong:
-        return Ruling(_one_sided(truth), BOTH if reference_wrong else adapter)
+        return Ruling(str(slope), BOTH if reference_wrong else adapter)
     if reference_wrong:
-        return Ruling(_one_sided(truth), REFERENCE)
-    return Ruling(_one_sided(truth), "", ON_A_KINK)
-
-
-def _one_sided(truth: flint.arb) -> str:
-    """Write an enclosure of both one-sided derivatives."""
-    if decimal(truth.lower()) == decimal(truth.upper()):
-        return decimal(truth)
-    return f"{decimal(truth.lower())} to {decimal(truth.upper())}"
+        return Ruling(str(slope), REFERENCE)
+    return Ruling(str(slope), "", ON_A_KINK)

@@ -6,23 +6,21 @@ from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from typing import Any
 
-import flint
 import numpy as np
 
 from gradcheck.model.model import Given, Model, run_passes
-from gradcheck.numbers.array import Choices
-from gradcheck.numbers.ball import Ball
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.derivative import (
     Direction,
     Enclosures,
     Point,
+    Slope,
     UnsupportedOperationError,
     rows,
     working_bits,
 )
 
-WORK = 100_000
+WORK = 50_000
 """Evaluations times numbers that the passes hold, which are spent on each: disputes, an audit."""
 FEWEST = 8
 """Evaluations, or samples, that are afforded of however large a model."""
@@ -52,32 +50,19 @@ class Witness:
         except (UnsupportedOperationError, ValueError, ArithmeticError):
             return None
 
+    def coarse(self, direction: Direction) -> Slope:
+        """Differentiate the definition with all the rounding that honest evaluations may have.
+
+        That is forward mode at a precision in which an operation errs as much as two honest ones:
+        what the definition cancels shows as width, in whichever mode it is differentiated. Nothing
+        is known where that leaves no digit certain, or open what something is compared with.
+        """
+        return self.point.slope(direction, working_bits(self.rounding))
+
     @cached_property
     def is_open(self) -> bool:
-        """Whether rounding leaves open what the definition compares, or it cannot be followed."""
-        choices = Choices(1, both=False)
-        choices.arguments = []
-        hidden = 0 if self.model.batched else 1
-        numbers = {
-            name: Ball.from_value(array, self.rounding, hidden, choices)
-            for name, array in self._values.items()
-        }
-        try:
-            self.model.loss(np, Given(numbers))
-        except Exception:
-            return True
-        return bool(choices.open[0]) or any(
-            not (np.abs(lead) > slack).all() for lead, slack in choices.arguments
-        )
-
-    def honest_width(self, direction: Direction) -> flint.arb:
-        """Bound how far an honest derivative of the definition as it is written may be off.
-
-        Forward mode at a precision in which an operation errs as much as two honest ones: what the
-        definition cancels shows as width, in whichever mode it is differentiated. Infinite where
-        that leaves nothing certain.
-        """
-        return self.point.slope(direction, working_bits(self.rounding)).enclosure.rad()
+        """Whether rounding may decide what the definition compares, other than an exact tie."""
+        return not self.coarse({}).is_known
 
     @cached_property
     def definition_breaks(self) -> bool:
