@@ -309,14 +309,12 @@ def _print_referee(console: Console, run: Mapping[str, Any]) -> None:
             f"In a random direction the derivative is not that of the formulas on "
             f"{audit['unexplained']} audited samples, but no gradient was found wrong alone.",
             style="red",
-            soft_wrap=True,
         )
     if audit["wrong_share_below"]:
         console.print(
             f"In a random direction the derivative is that of the formulas on all "
             f"{audit['identities']} samples: with {audit['confidence']:.0%} confidence they are "
             f"wrong on fewer than {audit['wrong_share_below']:.2g} of all.",
-            soft_wrap=True,
         )
     if audit["samples"] and not (audit["proved"] or audit["refuted"]):
         console.print(
