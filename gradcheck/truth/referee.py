@@ -141,7 +141,8 @@ def _rule_on_cases(
     Adapters that disagree about the same number share one derivative and one unit of the budget.
     """
     groups = [
-        [(key, case) for case in tally.disagreements] for key, tally in outcome.tallies.items()
+        [(key, case) for case in (*tally.nans, *tally.disagreements)]
+        for key, tally in outcome.tallies.items()
     ]
     in_turn = [entry for turn in zip_longest(*groups) for entry in turn if entry is not None]
     witnesses: dict[tuple[str, int], Witness] = {}
@@ -222,7 +223,8 @@ def rule(case: Case, adapter: str, matter: _Matter) -> Ruling:
         if slope.two_sided or case.low <= case.high:
             return _rule_on_kink(case, adapter, matter)
         reference_wrong = is_outside(case.reference, truth, share)
-        if matter.formula is not None and matter.formula.overlaps(truth):
+        formula = matter.formula
+        if formula is not None and formula.overlaps(truth) and np.isfinite(case.reference):
             reference_wrong = False
         adapter_wrong = is_outside(case.value, truth, share)
         digits = str(slope)

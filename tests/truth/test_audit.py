@@ -96,7 +96,7 @@ def test_one_wrong_element_of_an_array_is_named(monkeypatch):
         wrong[(..., *last)] = wrong[(..., *last)] * 1.25
         d[name] = wrong
 
-    monkeypatch.setattr("gradcheck.harness.sweep.tally_comparison", agreeing)
+    monkeypatch.setattr("gradcheck.harness.block.tally_comparison", agreeing)
     _, audit, rows = audited(altered(model, spoil), samples=10)
     assert set(rows["gradient"]) == {name}
     assert set(rows["element"]) == {f"[{','.join(map(str, last))}]"}
@@ -104,7 +104,7 @@ def test_one_wrong_element_of_an_array_is_named(monkeypatch):
     assert audit["unexplained"] == 0
 
 
-def agreeing(comparison, start, keep, judged):
+def agreeing(comparison, start, keep, judged, on_kinks):
     """Tally nothing."""
     from gradcheck.judge.tally import Tally
 
@@ -296,7 +296,7 @@ def test_on_an_exact_tie_any_slope_between_the_sides_is_right(slope):
 
 @pytest.mark.parametrize("slope", [-0.25, 1.0 + 2.0**-40, 2.0])
 def test_on_an_exact_tie_a_slope_beyond_the_sides_is_refuted(slope, monkeypatch):
-    monkeypatch.setattr("gradcheck.harness.sweep.tally_comparison", agreeing)
+    monkeypatch.setattr("gradcheck.harness.block.tally_comparison", agreeing)
     _, audit, rows = ON_KINKS(rectifier(slope))
     assert audit["refuted"] == 5
     assert set(rows["gradient"]) == {"w"}

@@ -114,7 +114,7 @@ def test_a_bound_that_is_too_narrow_is_called_a_defect(monkeypatch):
     def narrowed(value, reference):
         return honest(value, replace(reference, bound=reference.bound * 1e-9))
 
-    monkeypatch.setattr("gradcheck.harness.sweep.compare", narrowed)
+    monkeypatch.setattr("gradcheck.harness.block.compare", narrowed)
     monkeypatch.setattr(
         "gradcheck.truth.referee.is_outside", lambda value, truth, bar: not np.isfinite(value)
     )
@@ -218,8 +218,8 @@ def test_a_definition_that_overflows_is_to_blame_for_a_framework_s_nan():
         "lse", {}, {"a": (3,)}, log_of_sum, log_of_sum_forward, log_of_sum_backward
     )
     report = gradcheck.sweep(model, samples=30, scale=80.0, dtypes=["float32"], adapters=["torch"])
-    rows = disagreements(report).query("message != ''")
-    assert len(rows) > 5
+    rows = report.discrepancies.query("message != ''")
+    assert len(rows) >= 3
     assert set(rows["culprit"]) == {DEFINITION}
     assert set(rows["message"]) == {referee.OVERFLOWS}
     mild = gradcheck.sweep(model, samples=30, scale=3.0, dtypes=["float32"], adapters=["torch"])
