@@ -95,7 +95,7 @@ def stages(
             stage = "diagnosis"
             if rulings.blamed or outcome.misstated:
                 clues = evidence(request, outcome, rulings)
-                findings = diagnose(model, clues.values, clues.disputed, clues.samples)
+                findings = diagnose(model, clues.values, clues.disputed, clues.samples).findings
     except Exception as error:  # a model that raises late; what was found before is not lost
         failed[stage] = describe(error)
     yield tabulate(model, request, outcome, rulings, findings, failed)

@@ -154,7 +154,7 @@ def named_line(model: Model, values: Values, rejected: Sequence[int]) -> tuple[s
     """
     count = len(next(iter(values.values())))
     chosen = sorted({*range(min(EVIDENCE, count)), *rejected[:EVIDENCE]})
-    findings = diagnose(model, {name: array[chosen] for name, array in values.items()})
+    findings = diagnose(model, {name: array[chosen] for name, array in values.items()}).findings
     return (findings[0].quantity[2:], findings[0].explanation) if findings else ("", "")
 
 

@@ -43,7 +43,7 @@ def mutated(old, new):
     ],
 )
 def test_a_wrong_backward_line_is_named_and_explained(old, new, quantity, words):
-    findings = diagnose(mutated(old, new), SAMPLES)
+    findings = diagnose(mutated(old, new), SAMPLES).findings
     assert [finding.quantity for finding in findings] == [f"d.{quantity}"]
     assert findings[0].explanation.startswith(words)
     assert new in findings[0].line.source
@@ -51,32 +51,32 @@ def test_a_wrong_backward_line_is_named_and_explained(old, new, quantity, words)
 
 
 def test_the_misprint_is_said_to_hold_a_neighbours_adjoint():
-    (finding,) = diagnose(chain_misprint.MODEL, SAMPLES)
+    (finding,) = diagnose(chain_misprint.MODEL, SAMPLES).findings
     assert finding.explanation == ("beta1 holds ∂ℓ/∂f2 on all 40 samples; the true value is ∂ℓ/∂f1")
     assert finding.line.source == "d.beta1 = d.f2"
     assert Path(finding.line.file) == Path(chain_misprint.__file__)
 
 
 def test_an_honest_pass_is_not_blamed():
-    assert diagnose(chain.MODEL, SAMPLES) == ()
+    assert diagnose(chain.MODEL, SAMPLES).findings == ()
 
 
 def test_nothing_is_claimed_of_a_value_that_matches_nothing():
     model = mutated("t.h2 * d.h2", "t.h2 * d.h2 + xp.sin(t.h3 * t.h1) * v.x")
-    (finding,) = diagnose(model, SAMPLES)
+    (finding,) = diagnose(model, SAMPLES).findings
     assert (finding.quantity, finding.explanation) == ("d.f1", "")
 
 
 def test_two_independent_faults_are_both_named():
     model = mutated("d.f3 = 2 *", "d.f3 = 2 * 1.5 *")
-    assert [f.quantity for f in diagnose(model, SAMPLES)] == ["d.f3"]
+    assert [f.quantity for f in diagnose(model, SAMPLES).findings] == ["d.f3"]
 
     def backward(xp, v, t, d):
         chain.backward(xp, v, t, d)
         d.omega3 = -d.omega3
         d.beta0 = 2 * d.beta0
 
-    findings = diagnose(replace(chain.MODEL, backward=backward), SAMPLES)
+    findings = diagnose(replace(chain.MODEL, backward=backward), SAMPLES).findings
     assert [f.quantity for f in findings] == ["d.omega3", "d.beta0"]
 
 
@@ -89,7 +89,7 @@ def test_two_independent_faults_are_both_named():
     ],
 )
 def test_a_wrong_forward_line_is_told_from_a_wrong_backward_line(old, new, quantity):
-    (finding,) = diagnose(mutated(old, new), SAMPLES)
+    (finding,) = diagnose(mutated(old, new), SAMPLES).findings
     assert (finding.part, finding.quantity) == ("forward", quantity)
     assert new in finding.line.source
 
@@ -101,14 +101,14 @@ def test_no_forward_line_is_blamed_if_no_single_one_mends_the_pass():
         model.forward(xp, v, t)
         t.loss = t.loss * 3
 
-    assert diagnose(replace(model, forward=forward), SAMPLES) == ()
+    assert diagnose(replace(model, forward=forward), SAMPLES).findings == ()
 
 
 def test_the_counterexample_is_plain_and_still_fails():
-    (finding,) = diagnose(chain_misprint.MODEL, SAMPLES)
+    (finding,) = diagnose(chain_misprint.MODEL, SAMPLES).findings
     plain = {name: np.array([number]) for name, number in finding.counterexample.items()}
     assert all(number in (-2, -1, 0, 0.5, 1, 2, 3) for number in finding.counterexample.values())
-    assert [f.quantity for f in diagnose(chain_misprint.MODEL, plain)] == ["d.beta1"]
+    assert [f.quantity for f in diagnose(chain_misprint.MODEL, plain).findings] == ["d.beta1"]
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ def test_the_counterexample_is_plain_and_still_fails():
 )
 def test_a_fault_inherited_through_a_variable_is_not_blamed(new):
     old = "d.f1 = t.h2 * d.h2\n    d.h1 = v.omega1 * d.f1"
-    findings = diagnose(mutated(old, new), SAMPLES)
+    findings = diagnose(mutated(old, new), SAMPLES).findings
     assert [finding.quantity for finding in findings] == ["d.f1"]
 
 
 def test_a_fault_in_a_variable_is_said_to_be_there_once():
     old = "d.f2 = -xp.sin(t.f2) * d.h3"
     model = mutated(old, "slope = -xp.cos(t.f2) * d.h3\n    d.f2 = slope")
-    (finding,) = diagnose(model, SAMPLES)
+    (finding,) = diagnose(model, SAMPLES).findings
     assert finding.quantity == "d.f2"
     assert finding.line.through == (finding.line.number - 1,)

@@ -74,7 +74,7 @@ def test_a_deep_forward_fault_is_not_blamed_on_the_backward_pass():
         t.loss = 1.5 * t.loss
 
     model = replace(DEEP, forward=forward)
-    found = diagnose(model, draw_model(model, 0, 0, 3))
+    found = diagnose(model, draw_model(model, 0, 0, 3)).findings
     assert all(finding.part == "forward" for finding in found)
 
 
