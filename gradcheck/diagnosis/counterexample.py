@@ -6,7 +6,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.diagnosis.recording import record
 from gradcheck.diagnosis.search import differ, held

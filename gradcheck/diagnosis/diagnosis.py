@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from gradcheck.diagnosis.counterexample import clearness, simplest_counterexample
 from gradcheck.diagnosis.forward import departure
 from gradcheck.diagnosis.recording import Recording, record
-from gradcheck.diagnosis.search import Judgement, Suspicion, as_floats, differ, held, suspect
+from gradcheck.diagnosis.search import Judgement, Suspicion, as_floats, held, suspect
 from gradcheck.diagnosis.statements import Line, Statements
 from gradcheck.diagnosis.tape import OverBudgetError
 from gradcheck.diagnosis.words import FLOAT64, Explainer
@@ -141,7 +142,7 @@ def _recordings(
     """Record as many samples as it takes; one on which something is undefined is left out."""
     spent, taken = 0, 0
     for row, sample in enumerate(rows(model, values)):
-        if taken and (spent >= ENOUGH and taken >= FEWEST_SAMPLES or spent * 2 > budget):
+        if taken and ((spent >= ENOUGH and taken >= FEWEST_SAMPLES) or spent * 2 > budget):
             return
         try:
             recording = record(model, sample, statements, budget - spent, loss=True)
@@ -196,9 +197,7 @@ def _backward_findings(
     ]
 
 
-def _is_confirmed(
-    model: Model, values: Values, name: str, judgements: Sequence[Judgement]
-) -> bool:
+def _is_confirmed(model: Model, values: Values, name: str, judgements: Sequence[Judgement]) -> bool:
     """Tell whether a gradient is wrong, and the referee's derivative is the one found here."""
     for row, judgement in enumerate(judgements):
         if not judgement.wrong[name].any():
@@ -274,7 +273,9 @@ def _line(statements: Statements, suspects: int, writes: int) -> Line:
     main = (statements.at(suspects & writes) or lines)[-1]
     others = [line for line in lines if line is not main]
     numbers = sorted(line.number for line in others if line.file == main.file)
-    elsewhere = [f"{line.file}:{line.number}" for line in others if line.file != main.file]
+    elsewhere = [
+        f"{Path(line.file).name}:{line.number}" for line in others if line.file != main.file
+    ]
     return replace(main, through=(*numbers, *elsewhere))
 
 
@@ -301,6 +302,4 @@ def _forward_findings(
     )
     quantity = f"t.{found.quantity}"
     words = found.explanation + before
-    return [
-        Finding("forward", quantity, line(found.quantity), words, found.wrong, len(recordings))
-    ]
+    return [Finding("forward", quantity, line(found.quantity), words, found.wrong, len(recordings))]

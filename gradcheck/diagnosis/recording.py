@@ -16,7 +16,8 @@ from gradcheck.diagnosis.statements import Statements
 from gradcheck.diagnosis.tape import Node, Recorded, Tape, each
 from gradcheck.model.model import Blackboard, Given, Model
 
-Nodes = NDArray[np.object_]
+Nodes = NDArray[Any]
+"""An array of nodes."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,21 @@ class Recording:
     d: dict[str, Nodes]
     written: dict[str, int]
     truth: dict[str, Nodes]
-    loss: Node | None
+    loss: Any
     begin: int
     operations: int
 
     def behind(self, nodes: Iterable[Node], stop: Container[Node] = ()) -> set[Node]:
         """Return nodes, and what they came from in the backward pass as far as those to stop at."""
         return _behind(nodes, stop, self.begin)
+
+    def came_through(self, nodes: Iterable[Node], stop: Container[Node]) -> dict[Node, int]:
+        """Return the statements behind each node, as bits; and behind those that it came from."""
+        found: dict[Node, int] = {}
+        for node in sorted(self.behind(nodes, stop), key=lambda one: one.order):
+            before = (found.get(operand, 0) for operand in node.operands)
+            found[node] = reduce(or_, before, node.statements)
+        return found
 
     def steps_to(self, quantity: str, right: Iterable[str]) -> int:
         """Return the statements between right quantities of the trace and another, as bits."""

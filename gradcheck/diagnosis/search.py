@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from typing import Any
 
 import numpy as np
@@ -82,8 +82,7 @@ class Judgement:
 
     def back(self, name: str) -> set[Node]:
         """Return what wrong elements came through, as far as right ones."""
-        nodes = [node for node in self.nodes(name) if node not in self.known]
-        return self.recording.behind(nodes, self.known)
+        return self.recording.behind(self.nodes(name), self.known)
 
     def reads(self, name: str) -> set[str]:
         """Name what an adjoint was made of: `v.x`, `t.h`, and right adjoints, `d.f`."""
@@ -121,9 +120,7 @@ def differ(mine: Any, truth: Any) -> bool:
 def agree(mine: Any, truth: Any) -> bool:
     """Tell whether two enclosures are so narrow that it is no accident that they meet."""
     both = (mine, truth)
-    return bool(
-        mine.overlaps(truth) and all(one.rad() < abs(one.mid()) * NARROW for one in both)
-    )
+    return bool(mine.overlaps(truth) and all(one.rad() < abs(one.mid()) * NARROW for one in both))
 
 
 def suspect(
@@ -143,7 +140,7 @@ def suspect(
     first = _first_wrong(judgements, blamed)
     found: list[Suspicion] = []
     for name in sorted(first, key=names.index):
-        statements = _suspects(judgements, name, exonerated)
+        statements = _suspects(judgements, name, right, exonerated)
         same = next((one for one in found if one.statements & statements), None)
         if same is None:
             found.append(Suspicion([name], statements))
@@ -170,34 +167,41 @@ def _first_wrong(judgements: Sequence[Judgement], blamed: Collection[str]) -> se
     return first - later or first
 
 
-def _came_through(judgement: Judgement, names: Iterable[str]) -> int:
+def _behind_right(judgement: Judgement, names: Iterable[str]) -> set[Node]:
+    nodes = [node for name in names for node in judgement.right.get(name, ())]
+    return judgement.recording.behind(nodes)
+
+
+def _came_through(judgement: Judgement, names: Collection[str]) -> int:
     """Return the statements behind the right elements of some adjoints."""
-    recording = judgement.recording
-    names = [name for name in names if judgement.right.get(name)]
-    nodes = recording.behind(node for name in names for node in judgement.right[name])
-    return statements_of(nodes) | reduce(or_, (recording.written[f"d.{n}"] for n in names), 0)
+    known = [f"d.{name}" for name in names if judgement.right.get(name)]
+    written = reduce(or_, (judgement.recording.written[name] for name in known), 0)
+    return statements_of(_behind_right(judgement, names)) | written
 
 
-def _suspects(judgements: Sequence[Judgement], name: str, exonerated: int) -> int:
+def _suspects(
+    judgements: Sequence[Judgement], name: str, right: Collection[str], exonerated: int
+) -> int:
     """Return the statements in which the fault of an adjoint can be.
 
-    Those that wrong elements came through and right ones did not. If there are none, then what is
-    wrong is the choice of elements, and every statement that the array came through may be it.
+    Those that all wrong elements came through, and no right one: one fault is presumed if one will
+    do. If there are none, those that some came through. If there are none either, the choice of
+    elements may be wrong: any statement that the array came through, and nothing else that is
+    right. And if that is none, one statement made both right and wrong numbers.
     """
     bad = [one for one in judgements if name in one.wrong and one.wrong[name].any()]
-    through = reduce(or_, (statements_of(one.back(name)) | _write(one, name) for one in bad))
-    well = reduce(or_, (_came_through(one, [name]) for one in judgements), 0)
-    whole = 0
+    every, some, whole, apart = -1, 0, 0, 0
     for one in bad:
-        nodes = [node for node in one.recording.d[name].flat if node not in one.known]
-        nodes += one.right[name]
-        whole |= statements_of(one.recording.behind(nodes, one.known - set(one.right[name])))
-        whole |= _write(one, name)
-    return through & ~(exonerated | well) or whole & ~exonerated or through
-
-
-def _write(judgement: Judgement, name: str) -> int:
-    return judgement.recording.written[f"d.{name}"]
+        recording, wrong = one.recording, one.nodes(name)
+        came = recording.came_through(wrong, one.known)
+        every = reduce(and_, (came.get(node, 0) for node in wrong), every)
+        some |= reduce(or_, (came.get(node, 0) for node in wrong))
+        well = set(one.right.get(name, ()))
+        others = recording.behind(recording.d[name].flat, one.known - well)
+        whole |= statements_of(others)
+        apart |= statements_of(set(came) - _behind_right(one, right))
+    innocent = exonerated | reduce(or_, (_came_through(one, [name]) for one in judgements), 0)
+    return every & ~innocent or some & ~innocent or whole & ~exonerated or apart or some
 
 
 def as_floats(array: Nodes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from executing import Source
 
+from gradcheck.model.model import Blackboard
 from gradcheck.numbers.array import Batched
 
 ROOMS = Path(__file__).parents[1]
@@ -198,8 +199,8 @@ class Statements:
                 bound = path == root and isinstance(variables.get(root), list | dict)
             elif path == root:
                 bound = _holds_numbers(variables.get(root))
-            else:
-                bound = not isinstance(variables.get(root), Batched)
+            else:  # arrays and boards make nodes of what they take in
+                bound = not isinstance(variables.get(root), Batched | Blackboard)
             if bound and (statement.moves or activation.returned):
                 mask = activation.mask if statement.moves else activation.returned
                 carried[path] = mask if exact else carried.get(path, 0) | mask

@@ -65,7 +65,7 @@ class Node(Real):
         self.order = tape.operations
         self.adjoint: Any = None
 
-    __eq__, __hash__ = object.__eq__, object.__hash__
+    __eq__, __hash__ = object.__eq__, object.__hash__  # type: ignore[assignment]
 
     # What sums of products need; the rest goes by whole arrays.
 
@@ -240,17 +240,17 @@ class Recorded(Batched):
 
     def elementwise(self, ufunc: np.ufunc, operands: Sequence[Recorded]) -> Recorded:
         """Apply to each number."""
-        nodes = [operand.nodes for operand in operands]
+        nodes: list[Any] = [operand.nodes for operand in operands]
         own = ARITHMETIC.get(ufunc)
         if own is not None:
             return Recorded(self.tape, _array(np.frompyfunc(own, ufunc.nin, 1)(*nodes)))
         nodes = list(np.broadcast_arrays(*nodes))
-        reals = [each(lambda node: node.real, some) for some in nodes]
-        values = Reals(reals[0]).elementwise(ufunc, [Reals(some) for some in reals]).array
+        reals = [each(_real, some) for some in nodes]
+        values: Any = Reals(reals[0]).elementwise(ufunc, [Reals(some) for some in reals]).array
         slopes = [
             self._slopes(ufunc, nodes, reals, i)
             if self.tape.differentiating
-            else np.broadcast_to(None, values.shape)  # type: ignore[arg-type]
+            else np.full(values.shape, None)
             for i in range(len(nodes))
         ]
         found = np.empty(values.shape, dtype=object)
@@ -267,7 +267,7 @@ class Recorded(Batched):
     ) -> NDArray[Any]:
         """Differentiate by one operand: with x + ε in its place, the coefficient of ε."""
         if all(node.is_constant for node in nodes[moving].flat):
-            return np.broadcast_to(None, nodes[moving].shape)  # type: ignore[arg-type]
+            return np.full(nodes[moving].shape, None)
         series = each(lambda real: Real(flint.arb_series([real.series, 1])), reals[moving])
         operands = [Reals(series if i == moving else some) for i, some in enumerate(reals)]
         result = operands[0].elementwise(ufunc, operands).array
@@ -286,15 +286,10 @@ class Recorded(Batched):
         extremum: tuple[int, ...] | None,
     ) -> Recorded:
         """Compare; the answers come from all that was compared."""
-        pair = [
-            Reals(
-                each(lambda node: node.real, operand.array)
-                if operand.array.dtype.hasobject
-                else operand.array
-            )
-            for operand in (a, b)
-        ]
-        answer = pair[0].compared(ufunc, *pair, closed, extremum)
+        one, other = (
+            Reals(each(_real, x.array) if x.array.dtype.hasobject else x.array) for x in (a, b)
+        )
+        answer = one.compared(ufunc, one, other, closed, extremum)
         return Recorded(self.tape, answer.array, self._origin(a, b))
 
     def _origin(self, *arrays: Recorded) -> Node | None:
@@ -403,6 +398,10 @@ def each(function: Function, array: Any, dtype: Any = object) -> NDArray[Any]:
     for index, item in enumerate(array.ravel().tolist()):
         result.flat[index] = function(item)
     return result
+
+
+def _real(node: Node) -> Real:
+    return node.real
 
 
 def midpoint(node: Node) -> float:
