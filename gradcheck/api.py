@@ -97,5 +97,5 @@ def stages(
                 clues = evidence(request, outcome, rulings)
                 findings = diagnose(model, clues.values, clues.disputed, clues.samples).findings
     except Exception as error:  # a model that raises late; what was found before is not lost
-        failed[stage] = describe(error)
+        failed[stage] = describe(error, model)
     yield tabulate(model, request, outcome, rulings, findings, failed)

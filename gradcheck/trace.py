@@ -283,5 +283,5 @@ def _gradients(
             if not of_definition:
                 return {}
             raise RequestError(
-                "adapters", f"{adapter.summary}: {describe(error)}; leave it out"
+                "adapters", f"{adapter.summary}: {describe(error, model)}; leave it out"
             ) from error

@@ -31,9 +31,8 @@ def evaluate(model: Model, function: Callable[[Any, Any], Any], values: Arrays) 
     numpy.ndarray
         Shape `(n,)`, or `(n, *shape)` of a formula.
     """
-    if model.batched:
-        return np.asarray(function(np, Given(values)))
-    numbers = {name: Plain(array, 1) for name, array in values.items()}
+    hidden = 0 if model.batched else 1
+    numbers = {name: Plain(array, hidden) for name, array in values.items()}
     result = function(np, Given(numbers))
     return np.asarray(result.array if isinstance(result, Plain) else result)
 

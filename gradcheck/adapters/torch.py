@@ -1,6 +1,7 @@
 """PyTorch: reverse mode, forward mode, and reverse mode through the compiler."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ def _tensors(values: Arrays) -> dict[str, Any]:
     return {name: torch.tensor(array) for name, array in values.items()}
 
 
-def _arrays(tensors: Any) -> Arrays:
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+def _arrays(tensors: Any, dtype: np.dtype[Any]) -> Arrays:
+    # Forward mode may return float64 where an integer was added up: only the format is wrong.
+    return {name: tensor.numpy().astype(dtype, copy=False) for name, tensor in tensors.items()}
 
 
 def _sample_loss(model: Model) -> Callable[[dict[str, Any]], Any]:
@@ -59,31 +61,54 @@ def _prepare_value(model: Model, dtype: np.dtype[Any]) -> Callable[[Arrays], Any
     return lambda values: losses(_tensors(values)).detach().numpy()
 
 
-def _differentiate(total: Callable[[dict[str, Any]], Any], model: Model) -> Gradients:
+def _differentiate(
+    total: Callable[[dict[str, Any]], Any], model: Model, dtype: np.dtype[Any]
+) -> Gradients:
     import torch
 
+    from gradcheck.adapters.torch_mode import judged_in
+
     def gradients(values: Arrays) -> Arrays:
-        with torch.enable_grad():
+        with torch.enable_grad(), judged_in(dtype):
             tensors = _tensors(values)
             parameters = [tensors[name].requires_grad_() for name in model.parameters]
-            adjoints = torch.autograd.grad(total(tensors), parameters, materialize_grads=True)
-        return _arrays(dict(zip(model.parameters, adjoints, strict=True)))
+            adjoints = torch.autograd.grad(total(tensors), parameters, allow_unused=True)
+        found = dict(zip(model.parameters, adjoints, strict=True))
+        unused = [name for name, adjoint in found.items() if adjoint is None]
+        if unused and "torch" in model.expressions:
+            _refuse_unused(model, dtype, values, unused)
+        found |= {name: torch.zeros_like(tensors[name]) for name in unused}
+        return _arrays(found, dtype)
 
     return gradients
 
 
+def _refuse_unused(model: Model, dtype: np.dtype[Any], values: Arrays, unused: list[str]) -> None:
+    """Refuse an expression that depends on fewer parameters than the definition."""
+    definition = replace(model, expressions={})
+    truth = _prepare_reverse(definition, dtype)({name: array[:1] for name, array in values.items()})
+    for name in unused:
+        if np.any(truth[name]):
+            raise ValueError(
+                f"the torch expression does not depend on v.{name}, or a backward of it returns "
+                f"None, where the definition depends on it"
+            )
+
+
 def _prepare_reverse(model: Model, dtype: np.dtype[Any]) -> Gradients:
-    return _differentiate(_total_loss(model), model)
+    return _differentiate(_total_loss(model), model, dtype)
 
 
 def _prepare_compiled(model: Model, dtype: np.dtype[Any]) -> Gradients:
     import torch
 
-    return _differentiate(torch.compile(_total_loss(model)), model)
+    return _differentiate(torch.compile(_total_loss(model)), model, dtype)
 
 
 def _prepare_forward(model: Model, dtype: np.dtype[Any]) -> Gradients:
     import torch
+
+    from gradcheck.adapters.torch_mode import judged_in
 
     of_sample = _sample_loss(model)
 
@@ -96,7 +121,8 @@ def _prepare_forward(model: Model, dtype: np.dtype[Any]) -> Gradients:
     def gradients(values: Arrays) -> Arrays:
         tensors = _tensors(values)
         parameters = {name: tensors.pop(name) for name in model.parameters}
-        return _arrays(per_sample(parameters, tensors))
+        with judged_in(dtype):
+            return _arrays(per_sample(parameters, tensors), dtype)
 
     return gradients
 

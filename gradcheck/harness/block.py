@@ -19,6 +19,7 @@ from gradcheck.errors import RequestError, guarded, printable
 from gradcheck.harness.expressions import differing_runs, misexpressed
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import EVIDENCE, Samples, block_size, choose_audited, draw_block
+from gradcheck.judge.mistakes import place
 from gradcheck.judge.reference import Passes, Reference
 from gradcheck.judge.tally import Tally, tally_comparison, tally_error
 from gradcheck.judge.verdict import compare
@@ -101,7 +102,7 @@ class Bench:
             for gradient in adapter.gradients(self.model):
                 with block.timed(name):
                     shape = (self.block, *self.model.parameters[gradient])
-                    result = _checked(results[name], gradient, shape, dtype)
+                    result = _checked(model, results[name], gradient, shape, dtype)
                 with block.timed("verdicts"):
                     reference = references.get(name, adapter, gradient)
                     block.tallies[name, dtype, gradient] = self._judged(
@@ -184,7 +185,7 @@ class Bench:
                         self.prepared[name, dtype] = adapter.prepare(self.model, np.dtype(dtype))
                     return dict(self.prepared[name, dtype](values))
             except Exception as error:
-                return describe(error)
+                return describe(error, self.model)
 
 
 class _References:
@@ -240,13 +241,17 @@ class _References:
         try:
             difference = self.passes.misstatement(self.count)
         except Exception as error:  # the adapters will say what is wrong with the definition
-            block.unchecked = describe(error)
+            block.unchecked = describe(error, self.model)
         else:
             block.misstated |= {self.dtype.name: difference} if difference else {}
 
 
 def _checked(
-    results: Mapping[str, Any] | str, gradient: str, shape: tuple[int, ...], dtype: str
+    model: Model,
+    results: Mapping[str, Any] | str,
+    gradient: str,
+    shape: tuple[int, ...],
+    dtype: str,
 ) -> Result:
     """Return an adapter's gradient, or what is wrong with it."""
     if isinstance(results, str):
@@ -263,22 +268,25 @@ def _checked(
     return result
 
 
-def describe(error: Exception) -> str:
-    """Say in one line what went wrong in a framework, and what may be the matter."""
+def describe(error: Exception, model: Model) -> str:
+    """Say in one line what went wrong in a framework, at which line, and what may be the matter."""
     if isinstance(error, RequestError):
         return error.text
     text, kind = str(error), type(error).__name__
     first_line = printable(next(iter(text.splitlines()), ""))
     hint = HINTS_BY_TYPE.get(kind, "")
     hint = hint or next((hint for sign, hint in HINTS_BY_TEXT.items() if sign in text), "")
-    return f"{kind}: {first_line}{hint and f' ({hint})'}"
+    return f"{kind}: {first_line}{place(model, error)}{hint and f'; {hint}'}"
 
 
 NOT_XP = "does the definition use np. where xp. belongs?"
+CAST = "cast one of them: xp.astype(…, v.x.dtype)"
 HINTS_BY_TYPE = {"TracerArrayConversionError": NOT_XP}
 """What JAX's errors mean more often than not."""
 HINTS_BY_TEXT = {
     "data pointer of Tensor": NOT_XP,
+    "same dtype": CAST,
+    "expected scalar type": CAST,
     ".item()": "pick by a label with xp.where(xp.arange(k) == v.label, …)",
 }
 """The same of PyTorch's, which are all of one type."""

@@ -107,7 +107,7 @@ def line_of(model: Model, error: Exception) -> tuple[str, int] | None:
     """Return file and number of the innermost line of the model's that an error went through."""
     files = {
         function.__code__.co_filename
-        for function in (model.loss, model.forward, model.backward)
+        for function in (model.loss, model.forward, model.backward, *model.expressions.values())
         if hasattr(function, "__code__")
     }
     found = None
