@@ -1,9 +1,8 @@
 """The models: each a definition and two hand-written passes, in a file of its own."""
 
 import importlib
-import importlib.util
 import inspect
-import sys
+import linecache
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from gradcheck.errors import RequestError
+from gradcheck.model.beside import import_anew
 from gradcheck.model.model import Model
 from gradcheck.suggestions import nearest
 
@@ -78,9 +78,9 @@ def _build(request: str, make: Callable[..., Any], options: Mapping[str, int]) -
             raise RequestError("option", f"expected {name} to be at least 1, got {size}")
     try:
         model = make(**options)
-    except RequestError:
+    except (RequestError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # SystemExit as well
         raise RequestError(
             "model", f"{request} cannot be made: {type(error).__name__}: {error}"
         ) from error
@@ -99,28 +99,23 @@ def _refuse_options(request: str, options: Mapping[str, int] | None) -> None:
 def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise RequestError("model", f"there is no file {path}")
-    name = f"gradcheck_model_{path.stem}"  # not its own, which may be a library's
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise RequestError("model", f"{path} cannot be loaded as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up by name
-    if (folder := str(path.resolve().parent)) not in sys.path:
-        sys.path.append(folder)  # for what lies beside the file; last, so that it hides nothing
+    linecache.checkcache()  # for whoever shows its lines
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
+        return import_anew(path)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit as well
         frames = traceback.extract_tb(error.__traceback__)
         lines = [
             frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()
         ]
-        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else "?"
-        what = error.msg if isinstance(error, SyntaxError) else error
+        line = lines[-1] if lines else "?"
+        what: object = error
+        if isinstance(error, SyntaxError) and error.filename == str(path):
+            line, what = error.lineno, error.msg
         if isinstance(error, RequestError):
             text = error.text if error.field == "model" else error
             raise RequestError("model", f"{text} ({path}, line {line})") from error
         raise RequestError(
             "model", f"{path} does not import: line {line}: {type(error).__name__}: {what}"
         ) from error
-    return module

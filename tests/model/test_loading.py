@@ -1,8 +1,10 @@
 """Models by name and from files."""
 
+import linecache
 import math
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,3 +230,96 @@ def test_a_function_that_makes_no_model_is_refused(write):
 
 def test_a_function_that_raises_is_told_in_one_line(write):
     assert "ValueError: no such width" in refused(f"{write(MADE)}:picky")
+
+
+# --- what lies beside a file
+
+USES = """
+from gradcheck.examples.chain import MODEL
+from dataclasses import replace
+import helper
+
+def name():
+    import late.inner
+    from late import inner
+    assert late.inner is inner
+    return inner.NAME
+
+MINE = replace(MODEL, name=f"{helper.NAME}-{name()}", loss=lambda xp, v: name())
+del MODEL
+"""
+
+
+@pytest.fixture
+def with_neighbours(tmp_path):
+    """Write a model into a folder of its own, with what it imports beside it."""
+
+    def write(folder, name="mine.py", helper="import other\nNAME = other.NAME\n"):
+        inside = tmp_path / folder
+        (inside / "late").mkdir(parents=True)
+        (inside / "late" / "__init__.py").write_text("")
+        (inside / "late" / "inner.py").write_text("from .deep import NAME\n")
+        (inside / "late" / "deep.py").write_text(f"NAME = 'late-{folder}'\n")
+        (inside / "other.py").write_text(f"NAME = '{folder}'\n")
+        (inside / "helper.py").write_text(helper)
+        (inside / name).write_text(USES)
+        return str(inside / name)
+
+    return write
+
+
+def test_each_of_two_files_of_one_name_has_the_modules_beside_it(with_neighbours):
+    path, first = list(sys.path), load_model(with_neighbours("one"))
+    second = load_model(with_neighbours("two"))
+    assert [first.name, second.name] == ["one-late-one", "two-late-two"]
+    assert [first.loss(None, None), second.loss(None, None)] == ["late-one", "late-two"]
+    assert sys.path == path
+    assert not {"helper", "other", "late"} & set(sys.modules)
+
+
+def test_a_helper_imports_what_lies_beside_it_from_inside_a_function_too(with_neighbours):
+    lazy = "def find():\n    import other\n    return other\nNAME = find().NAME\n"
+    assert load_model(with_neighbours("one", helper=lazy)).name == "one-late-one"
+
+
+def test_a_neighbour_comes_before_a_module_of_the_program(with_neighbours, monkeypatch):
+    monkeypatch.setitem(sys.modules, "helper", math)
+    assert load_model(with_neighbours("one")).name == "one-late-one"
+    assert sys.modules["helper"] is math
+
+
+@pytest.mark.parametrize("library", ["wave", "numpy", "gradcheck"])
+def test_a_library_comes_before_a_neighbour(library, write, tmp_path):
+    for neighbour in (f"{library}.py", "results.py"):
+        (tmp_path / neighbour).write_text("HERE = True\n")
+    (tmp_path / "jax").mkdir()
+    found = load_model(write(f"{ONE}import {library}\nassert not hasattr({library}, 'HERE')\n"))
+    assert found is CHAIN
+
+
+def test_an_edited_neighbour_of_the_same_size_is_read_anew(with_neighbours):
+    file = with_neighbours("one", helper="NAME = 'a'\n")
+    assert load_model(file).name == "a-late-one"
+    Path(file).with_name("helper.py").write_text("NAME = 'b'\n")
+    assert load_model(file).name == "b-late-one"
+
+
+def test_an_edited_file_shows_its_new_lines(write):
+    file = write(ONE)
+    load_model(file)
+    assert linecache.getline(file, 1) == ONE
+    load_model(write("# new\n" + ONE))
+    assert linecache.getline(file, 1) == "# new\n"
+
+
+@pytest.mark.parametrize("where", ["", "def build():\n    "])
+@pytest.mark.parametrize("end", ["sys.exit(0)", "raise BaseException('odd')", "sys.exit()"])
+def test_a_file_that_would_end_the_process_is_refused(where, end, write):
+    file = write(f"import sys\n{where}{end}\n")
+    kind = "SystemExit" if "exit" in end else "BaseException: odd"
+    assert kind in refused(f"{file}:build" if where else file)
+
+
+def test_an_interruption_while_a_file_is_imported_is_one(write):
+    with pytest.raises(KeyboardInterrupt):
+        load_model(write("raise KeyboardInterrupt\n"))
