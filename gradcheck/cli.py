@@ -194,6 +194,7 @@ def _sweep(options: argparse.Namespace) -> int:
     request, model = _request(options), _model(options)
     folder = options.output or Path("results") / model.name
     check_folder(folder)
+    _note_broken(request)
     with progress_bar() as progress:
         reports = stages(model, request, progress)
         first = next(reports)
@@ -249,8 +250,17 @@ def _new(options: argparse.Namespace) -> int:
     return AGREED
 
 
+def _note_broken(request: Request) -> None:
+    """Say which adapters were left out, if they were not asked for."""
+    from gradcheck.adapters import broken_adapters
+
+    for name, problem in broken_adapters().items():
+        if request.adapters is None:
+            print(f"gradcheck: left out: {name}, which is broken: {problem}", file=sys.stderr)
+
+
 def _adapters(options: argparse.Namespace) -> int:
-    from gradcheck.adapters import all_adapters
+    from gradcheck.adapters import all_adapters, broken_adapters
     from gradcheck.reports.terminal import print_adapters
 
     print_adapters(
@@ -265,6 +275,10 @@ def _adapters(options: argparse.Namespace) -> int:
                 "how": adapter.summary,
             }
             for name, adapter in all_adapters().items()
+        ]
+        + [
+            {"adapter": name, "installed": "broken", "by default": "no", "judged": "", "how": why}
+            for name, why in broken_adapters().items()
         ]
     )
     return AGREED

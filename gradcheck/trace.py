@@ -20,7 +20,8 @@ from gradcheck.harness.request import Request
 from gradcheck.harness.samples import draw_sample
 from gradcheck.judge.evaluation import Evaluation
 from gradcheck.judge.reference import Passes, is_informative, stochastic_passes
-from gradcheck.model.model import Model, flatten, label
+from gradcheck.model.board import flatten
+from gradcheck.model.model import Model, label
 from gradcheck.model.taps import tap_name, weight_name, with_readings, with_taps
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.derivative import UnsupportedOperationError, decimal, enclose_derivative

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.errors import RequestError
-from gradcheck.model.model import Given, Model
+from gradcheck.model.board import Given
+from gradcheck.model.model import Model
 from gradcheck.suggestions import nearest
 
 ENTRY_POINT_GROUP = "gradcheck.adapters"
@@ -104,12 +105,18 @@ class Adapter:
     @property
     def installed(self) -> bool:
         """Whether its framework can be found."""
-        return not self.framework or importlib.util.find_spec(self.framework) is not None
+        try:
+            return not self.framework or importlib.util.find_spec(self.framework) is not None
+        except (ImportError, ValueError):  # what it is a part of is missing, or odd
+            return False
 
     @property
     def version(self) -> str:
-        """Version of its framework."""
-        return importlib.metadata.version(self.framework or "numpy")
+        """Version of its framework; a question mark if it was not installed as a package."""
+        try:
+            return importlib.metadata.version(self.framework or "numpy")
+        except importlib.metadata.PackageNotFoundError:
+            return "?"
 
     @property
     def install_command(self) -> str:
@@ -119,8 +126,30 @@ class Adapter:
 
 def all_adapters() -> dict[str, Adapter]:
     """Load every registered adapter, installed or not, by name in alphabetical order."""
-    found = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-    return {point.name: point.load() for point in sorted(found, key=lambda point: point.name)}
+    return {name: found for name, found in _registered().items() if isinstance(found, Adapter)}
+
+
+def broken_adapters() -> dict[str, str]:
+    """Return why an adapter that is registered cannot be loaded, by its name."""
+    return {name: found for name, found in _registered().items() if isinstance(found, str)}
+
+
+def _registered() -> dict[str, Adapter | str]:
+    points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    return {point.name: _loaded(point) for point in sorted(points, key=lambda point: point.name)}
+
+
+def _loaded(point: importlib.metadata.EntryPoint) -> Adapter | str:
+    """Load an adapter that somebody else may have written; else say in one line why not."""
+    try:
+        found = point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit as well
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(found, Adapter):
+        return found
+    return f"{point.value} is no gradcheck.adapters.Adapter, but {type(found).__name__}"
 
 
 def missing_adapters() -> dict[str, str]:
@@ -140,7 +169,7 @@ def choose_adapters(names: Sequence[str] | None, model: Model) -> dict[str, Adap
     RequestError
         For a name that is unknown, not installed, or has nothing to say about this model.
     """
-    known = all_adapters()
+    known, broken = all_adapters(), broken_adapters()
     if names is None:
         return {
             name: adapter
@@ -150,6 +179,8 @@ def choose_adapters(names: Sequence[str] | None, model: Model) -> dict[str, Adap
     if not names:
         raise RequestError("adapters", f"none given; choose among {', '.join(known)}")
     for name in names:
+        if name in broken:
+            raise RequestError("adapters", f"{name} is broken: {broken[name]}")
         if name not in known:
             raise RequestError("adapters", f"there is no adapter {name!r}{nearest(name, known)}")
         if not known[name].installed:

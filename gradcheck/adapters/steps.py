@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, Arrays, Gradients
-from gradcheck.model.model import Given, Model
+from gradcheck.model.board import Given
+from gradcheck.model.model import Model
 from gradcheck.numbers.plain import Plain
 
 Quotient = Callable[[Callable[[Any], NDArray[Any]]], NDArray[Any]]

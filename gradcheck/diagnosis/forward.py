@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from gradcheck.adapters.steps import evaluate
 from gradcheck.judge.evaluation import Values
-from gradcheck.model.model import Given, Model
+from gradcheck.model.board import Given
+from gradcheck.model.model import Model
 from gradcheck.model.taps import tap_name, with_taps
 from gradcheck.numbers.plain import Plain
 

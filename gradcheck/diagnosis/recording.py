@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from gradcheck.diagnosis.statements import Statements
 from gradcheck.diagnosis.tape import Node, Recorded, Tape, each
-from gradcheck.model.model import Blackboard, Given, Model
+from gradcheck.model.board import Blackboard, Given
+from gradcheck.model.model import Model
 
 Nodes = NDArray[Any]
 """An array of nodes."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from executing import Source
 
-from gradcheck.model.model import Blackboard
+from gradcheck.model.board import Blackboard
 from gradcheck.numbers.array import Batched
 
 ROOMS = Path(__file__).parents[1]

@@ -102,7 +102,7 @@ class Bench:
             for gradient in adapter.gradients(self.model):
                 with block.timed(name):
                     shape = (self.block, *self.model.parameters[gradient])
-                    result = _checked(model, results[name], gradient, shape, dtype)
+                    result = _checked(self.model, results[name], gradient, shape, dtype)
                 with block.timed("verdicts"):
                     reference = references.get(name, adapter, gradient)
                     block.tallies[name, dtype, gradient] = self._judged(

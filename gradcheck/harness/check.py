@@ -12,7 +12,8 @@ from gradcheck.errors import RequestError, guarded
 from gradcheck.judge.evaluation import Values
 from gradcheck.judge.mistakes import check_boards, check_number, failure, place
 from gradcheck.judge.reference import Passes
-from gradcheck.model.model import Blackboard, Given, Model
+from gradcheck.model.board import Blackboard, Given
+from gradcheck.model.model import Model
 from gradcheck.numbers.array import OneSampleError
 from gradcheck.numbers.plain import Plain
 from gradcheck.numbers.rounding import Rounding

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import guarded
 from gradcheck.judge.evaluation import Values
-from gradcheck.model.model import Given, Model
+from gradcheck.model.board import Given
+from gradcheck.model.model import Model
 from gradcheck.numbers.array import Choices
 from gradcheck.numbers.ball import Ball, as_ball
 from gradcheck.numbers.rounding import Rounding

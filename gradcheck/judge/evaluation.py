@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from gradcheck.errors import RequestError, guarded
 from gradcheck.judge.mistakes import check_boards, check_number, failure
-from gradcheck.model.model import Blackboard, Model, run_passes
+from gradcheck.model.board import Blackboard
+from gradcheck.model.model import Model, run_passes
 from gradcheck.numbers.array import (
     Batched,
     Choices,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from gradcheck.errors import EndedError, RequestError
-from gradcheck.model.model import Blackboard, Model, belongs
+from gradcheck.model.board import Blackboard
+from gradcheck.model.model import Model, belongs
 from gradcheck.numbers.array import Batched, InPlaceError
 
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gradcheck.model.model import Blackboard, Model, Shapes
+from gradcheck.model.board import Blackboard
+from gradcheck.model.model import Model, Shapes
 
 
 class _TappedTrace(Blackboard):

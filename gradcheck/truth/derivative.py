@@ -22,7 +22,8 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.model.model import Given, Model, run_passes
+from gradcheck.model.board import Given
+from gradcheck.model.model import Model, run_passes
 from gradcheck.numbers.arb import Real, Reals, series_of
 from gradcheck.numbers.array import NoRuleError
 from gradcheck.numbers.rounding import Rounding

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.model.model import Given, Model, run_passes
+from gradcheck.model.board import Given
+from gradcheck.model.model import Model, run_passes
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.derivative import (
     Direction,

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from gradcheck.adapters.torch import reverse
 from gradcheck.judge.reference import Passes
 from gradcheck.judge.verdict import Verdict, compare
-from gradcheck.model.model import Blackboard, Model, run_passes
+from gradcheck.model.board import Blackboard
+from gradcheck.model.model import Model, run_passes
 from gradcheck.numbers.ball import Rounding
 
 Values = Mapping[str, NDArray[np.float64]]

@@ -1,12 +1,15 @@
 """What every adapter promises, and what choosing one says when it cannot be had."""
 
 import importlib.util
+import re
+import sys
 from importlib.metadata import entry_points
 
 import numpy as np
 import pytest
 
 from gradcheck.adapters import ENTRY_POINT_GROUP, Adapter, all_adapters, choose_adapters
+from gradcheck.cli import main
 from gradcheck.errors import RequestError
 from gradcheck.examples import chain
 from gradcheck.harness.samples import draw_samples
@@ -189,3 +192,66 @@ def test_adapters_whose_framework_is_missing_are_left_out_by_default(monkeypatch
 def test_adapters_come_in_the_order_asked_for_each_once():
     chosen = choose_adapters(["complex-step", "closed-form", "complex-step"], chain.MODEL)
     assert list(chosen) == ["complex-step", "closed-form"]
+
+
+# --- other packages' adapters
+
+
+@pytest.fixture
+def third_party(tmp_path, monkeypatch):
+    """Install a package whose adapter is this text: a module that holds `ADAPTER`, or should."""
+
+    def install(text):
+        (tmp_path / "their_adapter.py").write_text(text)
+        info = tmp_path / "their_adapter-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-adapter\nVersion: 1.0\n")
+        entry = f"[{ENTRY_POINT_GROUP}]\ntheirs = their_adapter:ADAPTER\n"
+        (info / "entry_points.txt").write_text(entry)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, "their_adapter", raising=False)
+
+    yield install
+    sys.modules.pop("their_adapter", None)
+
+
+BROKEN = {
+    "raise ImportError('no libtheirs.so')": "ImportError: no libtheirs.so",
+    "import sys\nsys.exit(0)": "SystemExit: 0",
+    "x = 1": "AttributeError: module 'their_adapter' has no attribute 'ADAPTER'",
+    "ADAPTER = 3": "their_adapter:ADAPTER is no gradcheck.adapters.Adapter, but int",
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), BROKEN.items())
+def test_a_broken_adapter_is_refused_if_it_is_asked_for_and_listed_with_its_error(
+    text, reason, third_party, capsys, tmp_path
+):
+    third_party(text)
+    with pytest.raises(RequestError, match=re.escape(f"adapters: theirs is broken: {reason}")):
+        choose_adapters(["theirs"], chain.MODEL)
+    assert "torch" in all_adapters()
+    assert main(["adapters"]) == 0
+    listed = " ".join(capsys.readouterr().out.split())
+    assert "theirs broken" in listed
+    assert reason.split()[-1] in listed
+
+
+def test_a_broken_adapter_is_noted_and_left_out_by_default(third_party, capsys, monkeypatch):
+    def swept(model, **settings):
+        raise RequestError("", f"was asked for {settings['adapters']}")
+
+    monkeypatch.setattr("gradcheck.api.sweep", swept)
+    third_party("raise ImportError('no libtheirs.so')")
+    assert "theirs" not in choose_adapters(None, chain.MODEL)
+    main(["sweep", "--adapters", "complex-step"])
+    assert capsys.readouterr().err == "gradcheck: was asked for ('complex-step',)\n"
+    main(["sweep"])
+    note, asked = capsys.readouterr().err.splitlines()
+    assert note.endswith("left out: theirs, which is broken: ImportError: no libtheirs.so")
+    assert asked == "gradcheck: was asked for None"
+
+
+def test_a_sound_adapter_of_another_package_is_one_like_others(third_party):
+    third_party("from gradcheck.adapters.steps import complex_step as ADAPTER")
+    assert list(choose_adapters(["theirs"], chain.MODEL)) == ["theirs"]

@@ -12,7 +12,8 @@ import gradcheck
 from gradcheck.examples import chain, chain_misprint
 from gradcheck.examples.chain import MODEL
 from gradcheck.harness.samples import draw_samples
-from gradcheck.model.model import Blackboard, run_passes
+from gradcheck.model.board import Blackboard
+from gradcheck.model.model import run_passes
 from gradcheck.numbers.ball import Ball, Rounding
 from gradcheck.truth.derivative import enclose_gradients, precision, reals
 

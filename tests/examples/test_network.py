@@ -5,7 +5,8 @@ import pytest
 
 from gradcheck import load_model
 from gradcheck.adapters import all_adapters
-from gradcheck.model.model import Blackboard, run_passes
+from gradcheck.model.board import Blackboard
+from gradcheck.model.model import run_passes
 from gradcheck.numbers.plain import Plain
 
 NETWORK = load_model("network")

@@ -6,7 +6,7 @@ import pytest
 import gradcheck
 from gradcheck import Model, Request, RequestError, load_model, sampling
 from gradcheck.harness.samples import block_size, draw_block, draw_sample
-from gradcheck.model.model import Given
+from gradcheck.model.board import Given
 
 SAMPLES = 100
 BOUND = 0.5

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradcheck.model.model import Blackboard, Given, flatten
+from gradcheck.model.board import Blackboard, Given, flatten
 
 NESTED = {
     "a": 1,

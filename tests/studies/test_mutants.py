@@ -11,8 +11,9 @@ from studies.mutants import EXPONENTS, KINDS, make_mutants, round_to_float32
 
 from gradcheck.examples import chain
 from gradcheck.judge.reference import Passes
+from gradcheck.model.board import Blackboard, Given
 from gradcheck.model.loading import load_model
-from gradcheck.model.model import Blackboard, Given, run_passes
+from gradcheck.model.model import run_passes
 from gradcheck.numbers.ball import Ball, Rounding
 from gradcheck.truth.derivative import enclose_gradients
 
