@@ -11,6 +11,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -226,6 +227,7 @@ def _model(options: argparse.Namespace) -> Model:
 
 
 def _trace(options: argparse.Namespace) -> int:
+    from gradcheck.reports.terminal import progress_bar
     from gradcheck.reports.trace import print_trace
     from gradcheck.trace import trace_point, trace_sample
 
@@ -233,14 +235,20 @@ def _trace(options: argparse.Namespace) -> int:
     sample = options.sample
     if sample is None and not (options.at or model.example):
         sample = 0
-    if sample is None:
-        trace = trace_point(model, {**model.example, **options.at}, request)
-    elif sample < 0:
+    if sample is not None and sample < 0:
         raise RequestError("sample", f"expected at least 0, got {sample}")
-    else:
-        trace = trace_sample(model, request, sample)
-    print_trace(trace, model.name, request.dtypes[0])
-    return AGREED if trace.agrees else DISAGREED
+    _note_broken(request)
+    agrees = True
+    for dtype in request.dtypes:
+        one = replace(request, dtypes=(dtype,))
+        with progress_bar("tracing") as progress:
+            if sample is None:
+                trace = trace_point(model, {**model.example, **options.at}, one, progress)
+            else:
+                trace = trace_sample(model, one, sample, progress)
+        print_trace(trace, model.name)
+        agrees = agrees and trace.agrees
+    return AGREED if agrees else DISAGREED
 
 
 def _new(options: argparse.Namespace) -> int:

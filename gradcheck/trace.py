@@ -27,41 +27,69 @@ from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.derivative import UnsupportedOperationError, decimal, enclose_derivative
 
 TRUTH_BITS = 256
+UNKNOWN = "unknown"
 MOST_ROWS = 400
 """Of a table; of arrays with more elements, evenly spaced ones are shown."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """The forward and the backward table.
+    """The forward and the backward table, in one dtype.
 
     Each has a row for every element of every quantity and the columns `quantity`, `reference`,
-    `bound` (how far an honest evaluation may be off), `truth` (from the referee, in decimal) and
-    one for each adapter, NaN where it has nothing to say. `judged` are the adapters that are held
-    to the bound.
+    `bound` (how far an honest evaluation may be off), `truth` (from the referee, in decimal;
+    `unknown` where it has none, empty where it was not asked) and one for each adapter. `silent`
+    holds for each table the rows in which an adapter has nothing to say, which is NaN there;
+    `judged` are the adapters that are held to the bound.
     """
 
+    dtype: str
     forward: pd.DataFrame
     backward: pd.DataFrame
     judged: tuple[str, ...]
+    silent: Mapping[str, pd.DataFrame]
 
-    def beyond(self, table: pd.DataFrame, party: str) -> NDArray[np.bool_]:
-        """Tell in which rows an adapter is not within the bound of the reference."""
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables by what they show."""
+        return {"forward": self.forward, "backward": self.backward}
+
+    def beyond(self, direction: str, party: str) -> NDArray[np.bool_]:
+        """Tell in which rows an adapter is not within the bound of the reference, if that has one.
+
+        Where the bound is not finite, the reference may honestly be anything.
+        """
+        table, silent = self.tables[direction], self.silent[direction][party]
         distance = (table[party] - table["reference"]).abs()
-        beyond = np.asarray(table[party].notna() & ~(distance <= table["bound"]))
-        return beyond if party in self.judged else np.zeros(len(table), bool)
+        beyond = np.isfinite(table["bound"]) & ~(distance <= table["bound"]) & ~silent
+        return np.asarray(beyond) if party in self.judged else np.zeros(len(table), bool)
+
+    def lost(self, direction: str) -> NDArray[np.bool_]:
+        """Tell in which rows the reference is NaN although the truth is known."""
+        table = self.tables[direction]
+        return np.asarray(table["reference"].isna() & ~table["truth"].isin(["", UNKNOWN]))
 
     @property
     def agrees(self) -> bool:
-        """Whether every adapter that is judged is within every bound."""
+        """Whether every adapter that is judged is within every bound, and no value is lost."""
         return not any(
-            self.beyond(table, party).any()
-            for table in (self.forward, self.backward)
-            for party in self.judged
+            self.lost(direction).any()
+            or any(self.beyond(direction, party).any() for party in self.judged)
+            for direction in self.tables
         )
 
 
-def trace_point(model: Model, point: Mapping[str, Any], request: Request) -> Trace:
+Progress = Callable[[float], None]
+"""Is told the fraction done."""
+
+
+def _ignored(fraction: float) -> None:
+    """Tell nobody."""
+
+
+def trace_point(
+    model: Model, point: Mapping[str, Any], request: Request, progress: Progress = _ignored
+) -> Trace:
     """Evaluate the model at one point in the first of the requested dtypes.
 
     Parameters
@@ -69,16 +97,20 @@ def trace_point(model: Model, point: Mapping[str, Any], request: Request) -> Tra
     point
         A number or an array for every input and parameter; all elements of an array get the same
         number. `W[0,1]` is a single element. What is not given is zero if the model has no example.
+    progress
+        Is told the fraction done.
 
     Raises
     ------
     RequestError
         If the point misses a name or has one too many, or an adapter cannot be had.
     """
-    return _trace(model, _point_values(model, point), request)
+    return _trace(model, _point_values(model, point), request, progress)
 
 
-def trace_sample(model: Model, request: Request, index: int) -> Trace:
+def trace_sample(
+    model: Model, request: Request, index: int, progress: Progress = _ignored
+) -> Trace:
     """Evaluate the model on a sample of a sweep.
 
     Raises
@@ -86,10 +118,13 @@ def trace_sample(model: Model, request: Request, index: int) -> Trace:
     RequestError
         If an adapter cannot be had, or the model is not as it should be.
     """
-    return _trace(model, draw_sample(model, request, request.dtypes[0], index).values, request)
+    sample = draw_sample(model, request, request.dtypes[0], index).values
+    return _trace(model, sample, request, progress)
 
 
-def _trace(model: Model, widened: Mapping[str, NDArray[Any]], request: Request) -> Trace:
+def _trace(
+    model: Model, widened: Mapping[str, NDArray[Any]], request: Request, progress: Progress
+) -> Trace:
     dtype = np.dtype(request.dtypes[0])
     adapters = choose_adapters(request.adapters, model)
     values = {
@@ -102,30 +137,39 @@ def _trace(model: Model, widened: Mapping[str, NDArray[Any]], request: Request) 
     }
     check_model(model, widened)
     rounding = Rounding(dtype, request.ulps)
-    passes = Passes(model, widened, rounding)
-    scattered = stochastic_passes(model, widened, rounding) if request.bars != "ball" else passes
-    shapes = {name: passes.t[name].shape[1 if model.batched else 0 :] for name in passes.t}
-    inner = {name: shape for name, shape in shapes.items() if name != "loss"}
-    zeros = {tap_name(name): np.zeros((1, *shape), dtype) for name, shape in inner.items()}
-    ones = {weight_name(name): np.ones((1, *shape), dtype) for name, shape in shapes.items()}
-    return Trace(
-        forward=_table(
+    with np.errstate(all="ignore"):
+        passes = Passes(model, widened, rounding)
+        scattered = (
+            stochastic_passes(model, widened, rounding) if request.bars != "ball" else passes
+        )
+        shapes = {name: passes.t[name].shape[1 if model.batched else 0 :] for name in passes.t}
+        inner = {name: shape for name, shape in shapes.items() if name != "loss"}
+        zeros = {tap_name(name): np.zeros((1, *shape), dtype) for name, shape in inner.items()}
+        ones = {weight_name(name): np.ones((1, *shape), dtype) for name, shape in shapes.items()}
+        forward, silent_forward = _table(
             model,
             with_readings(model, shapes),
             {**values, **ones},
             _with_bars(passes, scattered, "t"),
             weight_name,
             adapters,
-        ),
-        backward=_table(
+            lambda fraction: progress(fraction / 2),
+        )
+        backward, silent_backward = _table(
             model,
             with_taps(model, inner),
             {**values, **zeros},
             _with_bars(passes, scattered, "d"),
             lambda name: name if name in model.parameters else tap_name(name),
             adapters,
-        ),
+            lambda fraction: progress((1 + fraction) / 2),
+        )
+    return Trace(
+        dtype=dtype.name,
+        forward=forward,
+        backward=backward,
         judged=tuple(name for name, adapter in adapters.items() if adapter.judged),
+        silent={"forward": silent_forward, "backward": silent_backward},
     )
 
 
@@ -166,41 +210,48 @@ def _table(
     pairs: Pairs,
     parameter: Callable[[str], str],
     adapters: Mapping[str, Adapter],
-) -> pd.DataFrame:
-    """Tabulate values and bars next to the derived model's gradients by parameters so named."""
+    progress: Progress,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tabulate values and bars next to the derived model's gradients by parameters so named.
+
+    The second table tells which adapter has nothing to say in which row.
+    """
     dtype = next(values[name].dtype for name in derived.parameters)
     own = {name: values[name] for name in model.leaves}
-    gradients = {
+    numbers = sum(prod(shape) for shape in model.leaves.values())
+    each = max(1, MOST_ROWS // len(pairs))
+    shown = [
+        (name, tuple(map(int, np.unravel_index(place, value.shape))))
+        for name, (value, _) in pairs.items()
+        for place in np.unique(np.linspace(0, value.size - 1, min(each, value.size)).astype(int))
+    ]
+    affordable = numbers * min(MOST_ROWS, sum(value.size for value, _ in pairs.values())) <= WORK
+    work = len(adapters) + len(shown)
+    gradients: dict[str, Mapping[str, Any]] = {}
+    for name, adapter in adapters.items():
         # The model's own parameters through its definition, the rest through its forward pass.
-        name: {
+        gradients[name] = {
             **_gradients(adapter, derived, values, dtype, of_definition=False),
             **_gradients(adapter, model, own, dtype, of_definition=True),
         }
-        for name, adapter in adapters.items()
-    }
-    numbers = sum(prod(shape) for shape in model.leaves.values())
-    each = max(1, MOST_ROWS // len(pairs))
-    affordable = numbers * min(MOST_ROWS, sum(value.size for value, _ in pairs.values())) <= WORK
+        progress(len(gradients) / work)
     rows = []
-    for name, (value, bar) in pairs.items():
-        key = parameter(name)
-        places = np.unique(np.linspace(0, value.size - 1, min(each, value.size)).astype(int))
-        for place in places:
-            element = tuple(map(int, np.unravel_index(place, value.shape)))
-            row = {
-                "quantity": label(name, element),
-                "reference": float(value[element]),
-                "bound": float(bar[element]),
-                "truth": "",
-            }
-            if affordable:
-                row["truth"] = _truth(model, own, key, element)
-                row["truth"] = row["truth"] or _truth(derived, values, key, element)
-            for adapter, found in gradients.items():
-                known = key in found
-                row[adapter] = float(np.asarray(found[key])[(0, *element)]) if known else np.nan
-            rows.append(row)
-    return pd.DataFrame(rows)
+    for name, element in shown:
+        key, (value, bar) = parameter(name), pairs[name]
+        row: dict[str, Any] = {
+            "quantity": label(name, element),
+            "reference": float(value[element]),
+            "bound": float(bar[element]),
+            "truth": _truth(model, own, key, element) if affordable else "",
+        }
+        if affordable and not row["truth"]:
+            row["truth"] = _truth(derived, values, key, element)
+        for who, found in gradients.items():
+            row[who] = float(np.asarray(found[key])[(0, *element)]) if key in found else np.nan
+        rows.append(row)
+        progress((len(adapters) + len(rows)) / work)
+    silent = [[parameter(name) not in found for found in gradients.values()] for name, _ in shown]
+    return pd.DataFrame(rows), pd.DataFrame(silent, columns=list(gradients))
 
 
 def _truth(
@@ -210,9 +261,10 @@ def _truth(
     if parameter not in model.parameters:
         return ""
     try:
-        return decimal(enclose_derivative(model, values, parameter, element, TRUTH_BITS)[0])
+        truth = enclose_derivative(model, values, parameter, element, TRUTH_BITS)[0]
     except UnsupportedOperationError:
         return ""
+    return decimal(truth) if truth.is_finite() else UNKNOWN
 
 
 def _point_values(model: Model, point: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -277,12 +329,11 @@ def _gradients(
     """Differentiate; a forward pass may be in NumPy, which no framework need follow."""
     if not adapter.gradients(model):
         return {}
-    with np.errstate(all="ignore"):
-        try:
-            return adapter.prepare(model, dtype)(values)
-        except Exception as error:
-            if not of_definition:
-                return {}
-            raise RequestError(
-                "adapters", f"{adapter.summary}: {describe(error, model)}; leave it out"
-            ) from error
+    try:
+        return adapter.prepare(model, dtype)(values)
+    except Exception as error:
+        if not of_definition:
+            return {}
+        raise RequestError(
+            "adapters", f"{adapter.summary}: {describe(error, model)}; leave it out"
+        ) from error

@@ -287,6 +287,19 @@ def test_a_trace_starts_from_the_example_and_moves_what_it_is_told(folder, capsy
     assert not (folder / "results").exists()
 
 
+def test_a_trace_shows_every_dtype_that_is_asked_for(folder, capsys):
+    assert main(["trace", "--adapters", "complex-step", "--dtypes", "float32,float64"]) == 0
+    output = capsys.readouterr().out
+    titles = [line.strip() for line in output.splitlines() if line.startswith("chain, ")]
+    assert titles == [
+        f"chain, {dtype}, {table}"
+        for dtype in ("float32", "float64")
+        for table in ("forward", "backward: ∂ℓ/∂…")
+    ]
+    assert "1.22999999865889542150" in output  # the float32 next to 0.1 times 2.3, plus 1
+    assert "1.22999999999999999500" in output
+
+
 def test_the_adapters_are_listed_with_the_way_to_install_those_that_are_missing(
     capsys, monkeypatch
 ):

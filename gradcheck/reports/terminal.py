@@ -37,12 +37,12 @@ SAMPLE_SETTINGS = ("seed", "scale", "distribution", "kinks", "bars", "ulps")
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[float], None]]:
+def progress_bar(task: str = "sweeping") -> Iterator[Callable[[float], None]]:
     """Show on stderr, if it is a terminal, the fraction done that the yielded function is told."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("sweeping", total=1.0)
-        yield lambda fraction: bar.update(task, completed=fraction)
+        shown = bar.add_task(task, total=1.0)
+        yield lambda fraction: bar.update(shown, completed=fraction)
 
 
 def print_report(

@@ -1,34 +1,87 @@
-"""The tables of a trace, for people."""
+"""The tables of a trace, folded to the width of the terminal."""
 
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
 from rich.table import Table
 
-from gradcheck.reports.terminal import console_of
+from gradcheck.reports.terminal import WIDTH
 from gradcheck.trace import Trace
 
-WIDTH = 400
-"""A trace has as many columns as there are adapters, and is not folded."""
+TITLES = {"forward": "forward", "backward": "backward: ∂ℓ/∂…"}
+GAP = 2
+"""Columns between columns."""
 
 
-def print_trace(trace: Trace, model: str, dtype: str) -> None:
-    """Print both tables, as wide as they are."""
-    console = console_of(WIDTH)
-    for title, table in (("forward", trace.forward), ("backward: ∂ℓ/∂…", trace.backward)):
-        console.print(_number_table(f"{model}, {dtype}, {title}", trace, table))
-    if not trace.agrees:
+def print_trace(trace: Trace, model: str, width: int | None = None) -> None:
+    """Print both tables, each in as many blocks of columns as its adapters need.
+
+    Parameters
+    ----------
+    width
+        In columns: that of the terminal, or of a report where there is none, unless it is given.
+    """
+    if width is None:
+        width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
+    console = Console(width=width, highlight=False)
+    for direction, title in TITLES.items():
+        cells = _cells(trace, direction)
+        for part, names in enumerate(_blocks(cells, width)):
+            more = ", continued" if part else ""
+            table = Table(
+                title=f"{model}, {trace.dtype}, {title}{more}",
+                title_justify="left",
+                box=None,
+                pad_edge=False,
+            )
+            for name in names:
+                left = name == "quantity"
+                table.add_column(name, justify="left" if left else "right", overflow="fold")
+            for row in zip(*(cells[name] for name in names), strict=True):
+                table.add_row(*row)
+            console.print(table, markup=False)
+    if any(trace.lost(direction).any() for direction in TITLES):
+        console.print("✗ beyond the bound, or NaN where the truth is known")
+    elif not trace.agrees:
         console.print("✗ beyond the bound")
 
 
-def _number_table(title: str, trace: Trace, frame: pd.DataFrame) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    adapters = frame.columns[4:]
-    for name in frame.columns:
-        table.add_column(name, justify="left" if name == "quantity" else "right", no_wrap=True)
-    beyond = {name: trace.beyond(frame, name) for name in adapters}
-    for index, row in enumerate(frame.to_dict("records")):
-        cells = [row["quantity"], f"{row['reference']:.9g}", f"{row['bound']:.1e}", row["truth"]]
-        for name in adapters:
-            cell = "" if pd.isna(row[name]) else f"{row[name]:.6g}"
-            cells.append(f"{cell} ✗" if beyond[name][index] else cell)
-        table.add_row(*cells)
-    return table
+def _cells(trace: Trace, direction: str) -> dict[str, list[str]]:
+    """Write every column that has something to say."""
+    table, silent = trace.tables[direction], trace.silent[direction]
+    cells = {
+        "quantity": table["quantity"].tolist(),
+        "reference": _numbers(table["reference"], ".9g", trace.lost(direction)),
+        "bound": ["–" if np.isnan(bound) else f"{bound:.1e}" for bound in table["bound"]],
+        "truth": table["truth"].tolist(),
+    }
+    for name in map(str, silent):
+        if not silent[name].all():
+            numbers = _numbers(table[name], ".6g", trace.beyond(direction, name))
+            nothing = zip(numbers, silent[name], strict=True)
+            cells[name] = ["" if is_silent else number for number, is_silent in nothing]
+    return cells
+
+
+def _numbers(column: pd.Series[float], form: str, marked: NDArray[np.bool_]) -> list[str]:
+    cells = zip(column, marked, strict=True)
+    return [f"{number:{form}}{' ✗' if wrong else ''}" for number, wrong in cells]
+
+
+def _blocks(cells: Mapping[str, list[str]], width: int) -> Iterator[list[str]]:
+    """Divide the columns into blocks that fit; each starts with the quantity."""
+    sizes = {name: max(map(len, (name, *column))) for name, column in cells.items()}
+    block = list(cells)[:4]
+    for name in list(cells)[4:]:
+        if sum(sizes[other] + GAP for other in block) + sizes[name] > width and len(block) > 1:
+            yield block
+            block = ["quantity"]
+        block.append(name)
+    yield block

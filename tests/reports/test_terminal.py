@@ -5,16 +5,12 @@ import io
 import pytest
 
 import gradcheck
-from gradcheck import Request
-from gradcheck.examples import chain
 from gradcheck.reports.terminal import (
     WIDTH,
     print_adapters,
     print_report,
     progress_bar,
 )
-from gradcheck.reports.trace import print_trace
-from gradcheck.trace import trace_point
 
 
 @pytest.fixture
@@ -75,25 +71,6 @@ def test_the_reason_of_an_error_is_told_to_the_letter(reason, printed, register,
     assert all(len(line) <= WIDTH for line in lines)
     assert reason.replace(" ", "") in "".join(lines).replace(" ", "")
     assert not any("Nothing disagrees" in line for line in lines)
-
-
-def test_a_trace_marks_what_is_beyond_the_bound_and_nothing_else(capsys):
-    request = Request(adapters=("complex-step", "closed-form"))
-    for model, marked in (("chain", []), ("chain-misprint", ["beta1"])):
-        trace = trace_point(gradcheck.load_model(model), chain.MODEL.example, request)
-        print_trace(trace, model, "float64")
-        lines = [line for line in capsys.readouterr().out.splitlines() if "✗" in line]
-        assert [line.split()[0] for line in lines if "beyond the bound" not in line] == marked
-
-
-def test_a_trace_leaves_a_gap_where_an_adapter_has_nothing_to_say(capsys):
-    trace = trace_point(chain.MODEL, chain.MODEL.example, Request(adapters=("closed-form",)))
-    print_trace(trace, "chain", "float64")
-    output = capsys.readouterr().out
-    assert "nan" not in output
-    rows = {line.split()[0]: line.split() for line in output.splitlines() if line.strip()}
-    assert rows["beta3"][-1] == "0.744528"
-    assert len(rows["f0"]) == len(rows["beta3"]) - 1
 
 
 def test_a_long_text_in_the_list_of_adapters_is_folded(capsys):
