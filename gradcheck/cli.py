@@ -10,10 +10,10 @@ import io
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gradcheck.errors import RequestError
 from gradcheck.harness.request import DTYPES, Request
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         return int(options.command(options))
     except RequestError as error:
-        print("gradcheck:", " ".join(in_words(error).split()), file=sys.stderr)
+        print("gradcheck:", _one_line(in_words(error)), file=sys.stderr)
         return WRONG_REQUEST
     except KeyboardInterrupt:
         print("gradcheck: interrupted; earlier results are untouched", file=sys.stderr)
@@ -60,6 +60,19 @@ def in_words(error: RequestError) -> str:
         return error.text
     name = error.field.upper() if error.field in POSITIONAL else f"--{error.field}"
     return f"{name.replace('_', '-')}: {error.text}"
+
+
+def _one_line(text: str) -> str:
+    """Fold a text; what it has of a terminal's control characters is shown, not obeyed."""
+    folded = " ".join(text.split())
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in folded)
+
+
+def _path(text: str) -> Path:
+    """Convert text to a path."""
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a path, got {text!r}")
+    return Path(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,9 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--allow-uninformative",
         action="store_true",
-        help="succeed even if next to nothing could be judged",
+        help="succeed even if too little of a gradient could be judged",
     )
-    sweep.add_argument("--output", type=Path, metavar="FOLDER", help="(results/MODEL)")
+    sweep.add_argument("--output", type=_path, metavar="FOLDER", help="(results/MODEL)")
     sweep.set_defaults(command=_sweep)
 
     trace = commands.add_parser("trace", help="every quantity and adjoint at one point")
@@ -89,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     point.add_argument(
         "--at",
         type=_numbers(number, "name=number"),
-        default={},
+        action="append",
+        default=[],
         metavar="x=2.3,…",
         help="values that differ from the model's example",
     )
@@ -104,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     trace.set_defaults(command=_trace)
 
     new = commands.add_parser("new", help="write a starting file for a model of your own")
-    new.add_argument("file", type=Path, metavar="FILE.py")
+    new.add_argument("file", type=_path, metavar="FILE.py")
     new.add_argument("--force", action="store_true", help="overwrite the file if it exists")
     new.set_defaults(command=_new)
 
@@ -177,6 +191,8 @@ def _numbers(
         for part in re.split(r",(?![^\[]*\])", text):
             name, _, value = part.partition("=")
             try:
+                if not name.strip():
+                    raise argparse.ArgumentTypeError
                 numbers[name.strip()] = convert(value)
             except argparse.ArgumentTypeError:
                 raise argparse.ArgumentTypeError(
@@ -212,18 +228,19 @@ def _request(options: argparse.Namespace) -> Request:
 
 def _source(options: argparse.Namespace) -> str:
     """Name the model as on this command line."""
-    sizes = ",".join(f"{name}={size}" for name, size in _sizes(options).items())
+    sizes = ",".join(f"{name}={size}" for name, size in _merged(options.option).items())
     return f"{shlex.quote(options.model)}{sizes and f' --option {sizes}'}"
 
 
-def _sizes(options: argparse.Namespace) -> dict[str, int]:
-    return {name: size for given in options.option for name, size in given.items()}
+def _merged(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join what was given by the same option several times."""
+    return {name: value for part in given for name, value in part.items()}
 
 
 def _model(options: argparse.Namespace) -> Model:
     from gradcheck.model.loading import load_model
 
-    return load_model(options.model, _sizes(options))
+    return load_model(options.model, _merged(options.option))
 
 
 def _trace(options: argparse.Namespace) -> int:
@@ -243,7 +260,7 @@ def _trace(options: argparse.Namespace) -> int:
         one = replace(request, dtypes=(dtype,))
         with progress_bar("tracing") as progress:
             if sample is None:
-                trace = trace_point(model, {**model.example, **options.at}, one, progress)
+                trace = trace_point(model, {**model.example, **_merged(options.at)}, one, progress)
             else:
                 trace = trace_sample(model, one, sample, progress)
         print_trace(trace, model.name)

@@ -69,12 +69,15 @@ def write_starting_file(path: Path, force: bool = False) -> str:
 
     if path.suffix != ".py":
         raise RequestError("file", f"expected a name that ends in .py, got {str(path)!r}")
-    if not path.parent.is_dir():
-        raise RequestError("file", f"there is no folder {path.parent}; make it first")
-    if path.is_dir():
-        raise RequestError("file", f"{path} is a folder; name a file")
-    if (path.exists() or path.is_symlink()) and not force:
-        raise RequestError("file", f"{path} exists; name another, or overwrite it with --force")
+    try:
+        if not path.parent.is_dir():
+            raise RequestError("file", f"there is no folder {path.parent}; make it first")
+        if path.is_dir():
+            raise RequestError("file", f"{path} is a folder; name a file")
+        if (path.exists() or path.is_symlink()) and not force:
+            raise RequestError("file", f"{path} exists; name another, or overwrite it with --force")
+    except OSError as error:
+        raise RequestError("file", f"{path} cannot be written ({error.strerror})") from error
     name = path.stem if path.stem.replace("-", "_").isidentifier() else "mine"
     try:
         write_files({path: STARTING_FILE.format(name=f'"{name}"')})

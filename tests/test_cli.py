@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +26,9 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "slip.py").write_text("from gradcheck import Model\n\nMODEL = Model(\n")
     (tmp_path / "unmet.py").write_text("\n\nimport a_module_that_is_nowhere\n")
     (tmp_path / "empty.py").write_text("x = 1\n")
+    (tmp_path / "leaves.py").write_text("import sys\ndef build(): sys.exit(3)\n")
+    (tmp_path / "red.py").write_text("raise ValueError('\\x1b[31mred')\n")
+    (tmp_path / "folder.py").mkdir()
     (tmp_path / "file").write_text("kept\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -110,40 +112,52 @@ def test_an_interruption_is_status_130_in_one_line(folder, capsys, monkeypatch):
     assert tree(folder) == before
 
 
+ENDLESS = """
+import os
+import threading
+from dataclasses import replace
+from gradcheck.examples import chain
+
+told = []
+
+def backward(xp, v, t, d):
+    in_the_sweep = threading.current_thread() is not threading.main_thread()
+    if in_the_sweep and not told:
+        told.append(os.write({pipe}, b"started"))
+    chain.backward(xp, v, t, d)
+
+ENDLESS = replace(chain.MODEL, backward=backward)
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_a_signal_in_the_middle_of_a_sweep_leaves_earlier_results_whole(folder, capsys):
     assert main(["sweep", *QUICK, "--output", "out"]) == 0
-    (folder / "endless.py").write_text(
-        "from dataclasses import replace\n"
-        "from pathlib import Path\n"
-        "from gradcheck.examples import chain\n"
-        "def backward(xp, v, t, d):\n"
-        "    Path('started').touch()\n"
-        "    chain.backward(xp, v, t, d)\n"
-        "ENDLESS = replace(chain.MODEL, backward=backward)\n"
-    )
+    read_end, write_end = os.pipe()
+    (folder / "endless.py").write_text(ENDLESS.format(pipe=write_end))
     before = tree(folder)
     arguments = "-m gradcheck sweep endless.py --adapters closed-form --samples 1000000000"
     process = subprocess.Popen(
         [sys.executable, *arguments.split(), "--output", "out"],
         cwd=folder,
+        pass_fds=[write_end],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    os.close(write_end)
     try:
-        deadline = time.monotonic() + 60
-        while not (folder / "started").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        # However busy the machine is: until it has started, or has ended and closed the pipe.
+        assert os.read(read_end, 7) == b"started"
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate()
     finally:
         process.kill()
-    assert (folder / "started").exists()
+        process.communicate()
+        os.close(read_end)
     assert process.returncode == 130
     assert errors.splitlines() == ["gradcheck: interrupted; earlier results are untouched"]
     assert output == ""
-    (folder / "started").unlink()
     assert tree(folder) == before
 
 
@@ -198,6 +212,20 @@ WRONG = [
     ("sweep chain --option depth=2", "--option: chain has no options; leave out depth"),
     ("sweep --bars bal", "--bars: there is no 'bal'; did you mean 'ball'?"),
     ("sweep chain --kinks", "--kinks: the passes of chain compare nothing"),
+    ("sweep folder.py", "MODEL: there is no file folder.py"),
+    ("sweep a\0b.py", r"MODEL: there is no file a\x00b.py"),
+    ("sweep leaves.py:build", "MODEL: leaves.py:build cannot be made: SystemExit: 3"),
+    ("sweep red.py", r"line 1: ValueError: \x1b[31mred"),
+    (f"sweep {'x' * 300}.py", "cannot be read (File name too long)"),
+    (f"new {'x' * 300}.py", "cannot be written (File name too long)"),
+    ("sweep --output a\0b", r"--output: expected a path, got 'a\x00b'"),
+    ("new a\0b.py", r"FILE.py: expected a path, got 'a\x00b.py'"),
+    ("sweep --adapters complex-step,tortch", "there is no adapter 'tortch'"),
+    ("trace --at W[0,9]=1", "--at: chain has no 'W[0,9]'; it has: x, y"),
+    ("trace attention --at Q[0,99]=1", "Q has the shape"),
+    ("trace --at x=nan", "--at: expected a finite number for x, got nan"),
+    ("sweep network --option depth=1e9", "--option: expected name=whole number"),
+    ("sweep network --option =3", "--option: expected name=whole number"),
     ("adapters --bogus", "--bogus"),
     ("swep", "swep"),
     ("--bogus", "COMMAND"),
@@ -283,7 +311,10 @@ def test_a_trace_starts_from_the_example_and_moves_what_it_is_told(folder, capsy
     assert "-17.06046" in example
     assert_narrow(example)
     assert main([*arguments, "--at", "y=2.5, x=2.3"]) == 0
-    assert "-17.06046" not in capsys.readouterr().out
+    moved = capsys.readouterr().out
+    assert "-17.06046" not in moved
+    assert main([*arguments, "--at", "y=2.5", "--at", "x=2.3"]) == 0
+    assert capsys.readouterr().out == moved
     assert not (folder / "results").exists()
 
 

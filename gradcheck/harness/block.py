@@ -241,7 +241,7 @@ class _References:
         try:
             difference = self.passes.misstatement(self.count)
         except Exception as error:  # the adapters will say what is wrong with the definition
-            block.unchecked = describe(error, self.model)
+            block.unchecked = describe(error, self.passes.model)
         else:
             block.misstated |= {self.dtype.name: difference} if difference else {}
 
@@ -262,7 +262,7 @@ def _checked(
         with guarded():
             result = np.asarray(results[gradient])
     except Exception as error:
-        return describe(error)
+        return describe(error, model)
     if result.shape != shape or result.dtype != dtype:
         return f"returned {result.dtype} {result.shape} where {dtype} {shape} was expected"
     return result

@@ -97,7 +97,11 @@ def _refuse_options(request: str, options: Mapping[str, int] | None) -> None:
 
 
 def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as error:
+        raise RequestError("model", f"{path} cannot be read ({error.strerror})") from error
+    if not is_file:
         raise RequestError("model", f"there is no file {path}")
     linecache.checkcache()  # for whoever shows its lines
     try:
