@@ -55,8 +55,6 @@ class Request:
         tenth of the samples, or none because no adapter is held to the bound.
     workers
         How many blocks to work on at once; the results do not depend on it.
-    allow_uninformative
-        Whether a sweep may succeed in which too little of a gradient could be judged.
 
     Raises
     ------
@@ -78,7 +76,6 @@ class Request:
     kinks: bool = False
     allow_uninformative: bool = False
     workers: int = os.cpu_count() or 1
-    allow_uninformative: bool = False
 
     def __post_init__(self) -> None:
         for name in ("samples", "seed", "rows", "referee_limit", "workers"):
