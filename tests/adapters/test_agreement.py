@@ -3,13 +3,14 @@
 import functools
 import importlib.metadata
 import shutil
+from math import prod
 
 import pytest
 
 from gradcheck import Request, load_model
 from gradcheck.adapters import all_adapters
-from gradcheck.harness import sweep
-from gradcheck.harness.sweep import BLOCK, BLOCK_NUMBERS, run_sweep
+from gradcheck.harness.samples import BLOCK, BLOCK_NUMBERS
+from gradcheck.harness.sweep import run_sweep
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.model import Model
 
@@ -59,11 +60,11 @@ def tallies_of(model, scale, among=tuple(ADAPTERS), numbers=None):
     installed = tuple(
         name for name in among if ADAPTERS[name].installed and (model, name) in JUDGED
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep, "BLOCK_NUMBERS", numbers or MODELS[model][1])
-        samples = sweep.block_size(load_model(model), Request())
-        request = Request(samples=samples, scale=scale, adapters=installed)
-        return sweep.run_sweep(load_model(model), request).tallies
+    loaded = load_model(model)
+    leaves = sum(prod(shape) for shape in loaded.leaves.values())
+    samples = 1 << ((numbers or MODELS[model][1]) // leaves).bit_length() - 1
+    request = Request(samples=samples, scale=scale, adapters=installed)
+    return run_sweep(loaded, request, block=samples).tallies
 
 
 @pytest.mark.parametrize(

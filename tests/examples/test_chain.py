@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import gradcheck
+from gradcheck import Request
 from gradcheck.examples import chain, chain_misprint
 from gradcheck.examples.chain import MODEL
 from gradcheck.harness.samples import draw_samples
+from gradcheck.harness.sweep import run_sweep
 from gradcheck.model.board import Blackboard
 from gradcheck.model.model import run_passes
 from gradcheck.numbers.ball import Ball, Rounding
@@ -113,14 +114,9 @@ def test_the_misprint_gives_what_the_notebook_printed():
 # A model is stated twice: a slip in either statement is seen
 
 
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Evaluate fewer samples at once."""
-    monkeypatch.setattr("gradcheck.harness.sweep.BLOCK", 256)
-
-
 def misstated(model, **settings):
-    return gradcheck.sweep(model, samples=10, adapters=["closed-form"], **settings).run["misstated"]
+    request = Request(samples=10, adapters=("closed-form",), **settings)
+    return run_sweep(model, request, block=256).misstated
 
 
 def slip(line):
