@@ -103,7 +103,7 @@ def test_an_interruption_is_status_130_in_one_line(folder, capsys, monkeypatch):
     def interrupt(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gradcheck.api.sweep", interrupt)
+    monkeypatch.setattr("gradcheck.api.stages", interrupt)
     before = tree(folder)
     assert main(["sweep"]) == 130
     captured = capsys.readouterr()

@@ -89,10 +89,13 @@ def test_an_adapter_that_fails_is_named_with_its_reason(register, altered):
 
 
 def test_a_message_that_would_be_long_is_cut_and_says_so(register, altered):
-    def fail(found, values):
-        raise ValueError("word " * 100)
+    def failing(number):
+        def fail(found, values):
+            raise ValueError(f"{number} " * 100)
 
-    register({f"broken-{number}": altered(fail) for number in range(10)})
+        return fail
+
+    register({f"broken-{number}": altered(failing(number)) for number in range(10)})
     lines = failure("chain", adapters=None, seed=3)
     assert sum(line.startswith("broken-") for line in lines) == 6
     assert lines[-1].startswith("… ")

@@ -24,7 +24,7 @@ from gradcheck.reports.terminal import WIDTH, print_report
 
 LINES = 40
 """What a message may hold, lines that are wider than `WIDTH` counted as several."""
-ROWS = (18, 12, 6)
+ROWS = (20, 12, 6)
 """What its table may hold: both dtypes of the adapters that run by default, or else fewer."""
 CASES = 2
 WRONG_LINES = 2

@@ -151,7 +151,7 @@ def test_a_gradient_that_is_hardly_ever_judged_fails_unless_that_is_accepted(
     sweep = ["sweep", str(tmp_path / "wide.py"), "--samples", "50", "--dtypes", "float64"]
     sweep += ["--audit", "0", "--output", str(tmp_path / "out")]
     assert cli.main(sweep) == 0
-    wide = [*sweep, "--scale", "1e120"]
+    wide = [*sweep, "--scale", "1e140"]
     capsys.readouterr()
     assert cli.main(wide) == 1
     printed = " ".join(capsys.readouterr().out.split())

@@ -137,10 +137,10 @@ def test_a_definition_that_differs_from_the_forward_pass_is_no_agreement():
 
 def test_finite_differences_are_measured_and_not_judged():
     report = gradcheck.sweep(samples=1000, adapters=["finite-difference", "central-difference"])
-    verdicts = ["agree", "disagree", "uninformative", "overflow", "kink", "error"]
+    verdicts = ["agree", "disagree", "uninformative", "overflow", "kink", "error", "nan"]
     assert not report.summary[verdicts].any(axis=None)
     assert (report.summary["max_ulps"] > 100).all()
-    assert report.agrees
+    assert not report.agrees  # nothing was judged
 
 
 # --- faults of an adapter
@@ -235,17 +235,18 @@ def test_an_adapter_that_fails_in_a_later_block_keeps_its_earlier_verdicts(
     assert (errors["sample"] == BLOCK).all()
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_value_that_is_not_finite_disagrees(value, register, altered, counts):
+@pytest.mark.parametrize(("value", "verdict"), [(np.nan, "nan"), (np.inf, "disagree")])
+def test_a_value_that_is_not_finite_fails(value, verdict, register, altered, counts):
     def spoil(found, values):
         found["beta2"][3] = value
         return found
 
     register({"broken": altered(spoil), "honest": altered()})
     report = gradcheck.sweep(samples=100)
-    assert counts(report.summary, "disagree", adapter="broken", dtype="float32")["beta2"] == 1
-    assert report.run["counts"]["disagree"] == 2
-    cases = report.discrepancies[report.discrepancies["verdict"] == "disagree"]
+    assert counts(report.summary, verdict, adapter="broken", dtype="float32")["beta2"] == 1
+    assert report.run["counts"][verdict] == 2
+    assert not report.agrees
+    cases = report.discrepancies[report.discrepancies["verdict"] == verdict]
     assert cases["sample"].tolist() == [3, 3]
     assert (cases["ulps"] == np.inf).all()
 
