@@ -19,6 +19,7 @@ from gradcheck.numbers.array import (
     OneSampleError,
     insert_axes,
 )
+from gradcheck.numbers.ball import Ball
 from gradcheck.numbers.plain import Plain
 from gradcheck.numbers.rounding import Rounding
 
@@ -172,7 +173,8 @@ class Evaluation:
         for number in numbers.values():
             with np.errstate(over="ignore", invalid="ignore"):
                 magnitude = number.magnitude
-            if np.isnan(magnitude).any():  # of what is no number for certain, nothing overflows
+            if isinstance(number, Ball) and np.isnan(magnitude).any():
+                # What is no number for certain does not overflow.
                 undefined = np.isnan(number.mid) & (number.rad == 0)
                 magnitude = np.where(undefined, 0.0, magnitude)
             if magnitude.ndim > 1:

@@ -149,7 +149,7 @@ def test_a_gradient_that_is_hardly_ever_judged_fails_unless_that_is_accepted(
     register({"exact": Adapter(lambda model, dtype: lambda v: {"a": 3 * v["a"] ** 2}, "a test's")})
     (tmp_path / "wide.py").write_text(MODEL_FILE)
     sweep = ["sweep", str(tmp_path / "wide.py"), "--samples", "50", "--dtypes", "float64"]
-    sweep += ["--audit", "0", "--output", str(tmp_path / "out")]
+    sweep += ["--audit", "0", "--bars", "ball", "--output", str(tmp_path / "out")]
     assert cli.main(sweep) == 0
     wide = [*sweep, "--scale", "1e140"]
     capsys.readouterr()
