@@ -166,12 +166,12 @@ def tally_comparison(
         ulps[unmeasured] = ratio[unmeasured] = UNMEASURED
     kinks: Counts = np.zeros(0, np.int64)
     stochastic = 0
-    if judged and reference.kink is not None:
+    center, reach = reference.center, reference.reach
+    if judged and center is not None and reach is not None:
         kinks = np.flatnonzero(verdict == Verdict.KINK)
-        reach = reference.reach.flat[kinks]  # type: ignore[union-attr]
-        center = np.abs(reference.center.flat[kinks])  # type: ignore[union-attr]
         with np.errstate(invalid="ignore"):
-            share = np.nan_to_num(reach / (center + reach))
+            sizes = np.abs(center.flat[kinks]) + reach.flat[kinks]
+            share = np.nan_to_num(reach.flat[kinks] / sizes)
         kinks = kinks[np.argsort(-share, kind="stable")[:KINKS_KEPT]]
     if judged and reference.stochastic is not None:
         stochastic = int(np.count_nonzero(reference.stochastic))
@@ -180,9 +180,10 @@ def tally_comparison(
         sample, element = divmod(position, verdict.size // len(verdict))
         by_chance = reference.stochastic is not None and reference.stochastic.flat[position]
         low = high = np.nan
-        if reference.kink is not None and reference.kink.flat[position]:
-            center, reach = reference.center.flat[position], reference.reach.flat[position]  # type: ignore[union-attr]
-            low, high = float(center - reach), float(center + reach)
+        on_a_kink = reference.kink is not None and reference.kink.flat[position]
+        if on_a_kink and center is not None and reach is not None:
+            low = float(center.flat[position] - reach.flat[position])
+            high = float(center.flat[position] + reach.flat[position])
         return Case(
             sample=start + sample,
             element=element,

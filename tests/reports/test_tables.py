@@ -59,6 +59,13 @@ def test_the_summary_has_its_columns_in_order(folder):
     assert header(folder / "summary.csv").startswith(f"{SUMMARY},")
 
 
+def test_a_verdict_that_came_later_is_the_last_column(report):
+    assert report.summary.columns[-1] == report.overview.columns[-1] == "nan"
+    assert (
+        report.overview["nan"].sum() == report.summary["nan"].sum() == report.run["counts"]["nan"]
+    )
+
+
 def test_the_discrepancies_have_their_columns_in_order_then_inputs_and_parameters(folder):
     assert header(folder / "discrepancies.csv").startswith(f"{DISCREPANCIES},")
 
