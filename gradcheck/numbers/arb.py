@@ -225,7 +225,7 @@ class Reals(Batched):
             if not (x.dtype.kind == "O" if type(x) is np.ndarray else type(x) in (int, float)):
                 return super().__array_ufunc__(ufunc, method, *operands)
         try:
-            return Reals(_array(ufunc(*given)))
+            return self.with_parts((_array(ufunc(*given)),))
         except (TypeError, AttributeError):  # integers among the objects, as in an empty sum
             return super().__array_ufunc__(ufunc, method, *operands)
 

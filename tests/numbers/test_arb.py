@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from gradcheck.model.model import Model
-from gradcheck.numbers.arb import Real, UndecidedError
+from gradcheck.numbers.arb import DIRECT, Real, Reals, UndecidedError
+from gradcheck.numbers.array import Batched
 from gradcheck.truth.derivative import enclose_derivative, precision
 
 NAMES = [
@@ -154,3 +155,27 @@ def test_a_kink_of_one_sample_is_no_kink_of_another():
     assert found[0].contains(-1)
     assert found[0].contains(1)
     assert (found[1], found[2]) == (1, -1)
+
+
+@pytest.mark.parametrize("ufunc", sorted(DIRECT, key=lambda ufunc: ufunc.__name__))
+@pytest.mark.parametrize("shape", [(), (3,), (2, 1)], ids=str)
+def test_the_short_way_of_a_function_is_the_long_one(ufunc, shape):
+    numbers = Reals.from_value(np.arange(1.0, 1.0 + np.prod(shape, dtype=int)).reshape(shape) / 4)
+    operands = [numbers, 3][: ufunc.nin]
+    with precision(80):
+        short = ufunc(*operands)
+        long = Batched.__array_ufunc__(numbers, ufunc, "__call__", *operands)
+        assert type(short) is type(long) is Reals
+        assert short.shape == long.shape == shape
+        pairs = zip(short.array.flat, long.array.flat, strict=True)
+        assert all(str(a.constant) == str(b.constant) for a, b in pairs)
+
+
+@pytest.mark.parametrize("ufunc", [np.sin, np.exp, np.multiply])
+def test_integers_among_the_objects_go_the_long_way(ufunc):
+    empty = np.sum(Reals.from_value(np.zeros((2, 0))), axis=1)
+    with precision(80):
+        found = ufunc(*[empty, 2.0][: ufunc.nin])
+    assert [float(x.constant if hasattr(x, "constant") else x) for x in found.array] == [
+        float(ufunc(*[0.0, 2.0][: ufunc.nin]))
+    ] * 2

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from gradcheck.examples import chain, chain_misprint
 from gradcheck.harness.samples import draw_samples
 from gradcheck.truth.derivative import (
+    Point,
     UnsupportedOperationError,
+    along,
     distance,
     enclose_derivative,
     enclose_gradients,
     precision,
     reals,
+    rows,
 )
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -125,8 +128,65 @@ def test_one_number_of_an_array_is_differentiated():
 
 def test_an_operation_that_arb_lacks_is_named():
     model = replace(chain.MODEL, loss=lambda xp, v: xp.nextafter(v.beta0, v.x))
-    with pytest.raises(UnsupportedOperationError, match="nextafter"):
+    with pytest.raises(UnsupportedOperationError) as caught:
         enclose_derivative(model, draw_samples(model.leaves, 0, 0, 1), "beta0", (), bits=64)
+    assert caught.value.operation == "numpy.nextafter"
+
+
+def test_a_function_that_numpy_lacks_is_named_in_full():
+    model = replace(chain.MODEL, loss=lambda xp, v: xp.softmax(v.beta0))
+    with pytest.raises(UnsupportedOperationError) as caught:
+        enclose_derivative(model, draw_samples(model.leaves, 0, 0, 1), "beta0", (), bits=64)
+    assert caught.value.operation == "numpy.softmax"
+
+
+def test_an_interrupt_is_no_limit_of_arb():
+    def loss(xp, v):
+        raise KeyboardInterrupt
+
+    model = replace(chain.MODEL, loss=loss)
+    with pytest.raises(KeyboardInterrupt):
+        enclose_derivative(model, draw_samples(model.leaves, 0, 0, 1), "beta0", (), bits=64)
+
+
+def at_one_point(model, values=None):
+    values = values or draw_samples(model.leaves, 0, 0, 1)
+    return Point(model, next(rows(model, values)))
+
+
+def test_a_derivative_along_a_direction_is_the_sum_of_those_along_its_numbers():
+    point = at_one_point(chain.MODEL)
+    weights = {name: 2.0**k for k, name in enumerate(chain.MODEL.parameters)}
+    together = point.slope({name: np.array(w) for name, w in weights.items()}, 200)
+    with precision(200):
+        each = [
+            point.slope(along(chain.MODEL, name, ()), 200).enclosure * w
+            for name, w in weights.items()
+        ]
+        assert together.enclosure.overlaps(sum(each, flint.arb(0)))
+        assert together.enclosure.rad() < 1e-40
+        assert not together.enclosure.overlaps(sum(each[1:], flint.arb(0)))
+
+
+def test_the_sides_of_a_kink_are_kept_to_more_digits_than_a_ball_has():
+    model = replace(
+        chain.MODEL, inputs={}, parameters={"w": ()}, loss=lambda xp, v: abs(v.w), closed_forms={}
+    )
+    slope = at_one_point(model, {"w": np.zeros(1)}).slope(along(model, "w", ()), 128)
+    assert slope.tie
+    assert slope.two_sided
+    assert str(slope) == "-1.00000000000000000000 to 1.00000000000000000000"
+    assert not slope.excludes(1.0, 0.0)
+    assert not slope.excludes(0.3, 0.0)
+    assert slope.excludes(1 + 2.0**-52, 2.0**-53)
+    assert not slope.excludes(1 + 2.0**-52, 2.0**-52)
+    assert slope.excludes(-1.5, 0.25)
+    assert slope.excludes(np.nan, np.inf)
+
+
+def test_the_size_of_a_point_counts_all_that_the_passes_hold():
+    point = at_one_point(chain.MODEL)
+    assert point.size == 10 + 8 + 15
 
 
 @settings(derandomize=True)
