@@ -24,7 +24,8 @@ from gradcheck.model.board import flatten
 from gradcheck.model.model import Model, label
 from gradcheck.model.taps import tap_name, weight_name, with_readings, with_taps
 from gradcheck.numbers.rounding import Rounding
-from gradcheck.truth.derivative import UnsupportedOperationError, decimal, enclose_derivative
+from gradcheck.truth.derivative import UnsupportedOperationError, enclose_derivative
+from gradcheck.truth.enclosures import decimal
 
 TRUTH_BITS = 256
 UNKNOWN = "unknown"

@@ -23,9 +23,9 @@ from gradcheck.model.model import Model
 from gradcheck.truth.derivative import (
     UnsupportedOperationError,
     enclose_derivative,
-    precision,
     rows,
 )
+from gradcheck.truth.enclosures import precision
 
 WORK = 10**6
 """Derivatives times numbers in a sample that are spent on a table of truths: some 10 seconds."""

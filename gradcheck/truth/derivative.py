@@ -11,9 +11,8 @@ Transactions on Computers 66 (2017).
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil, log2
 from typing import Any
@@ -27,15 +26,11 @@ from gradcheck.model.model import Model, run_passes
 from gradcheck.numbers.arb import Real, Reals, series_of
 from gradcheck.numbers.array import NoRuleError
 from gradcheck.numbers.rounding import Rounding
+from gradcheck.truth.enclosures import Enclosures, decimal, precision
 
-Enclosures = NDArray[np.object_]
-"""An array of `flint.arb`."""
 Direction = Mapping[str, NDArray[np.float64]]
 """How fast each element of some parameters moves, arrays of their shapes."""
 
-_SETTINGS = threading.RLock()
-DIGITS = 21
-"""Significant digits in which a truth is printed."""
 PRECISIONS = (128, 256, 512, 1024, 2048, 4096)
 """Bits, tried in turn until an enclosure is narrow."""
 NARROW = 2.0**-20
@@ -54,29 +49,6 @@ class UnsupportedOperationError(TypeError):
     def __init__(self, operation: str) -> None:
         super().__init__(f"Arb cannot follow {operation}")
         self.operation = operation
-
-
-@contextmanager
-def precision(bits: int) -> Iterator[None]:
-    """Work with `bits` bits and series of two terms in Arb.
-
-    Both settings are global to the process and not thread-safe, so one thread at a time has them.
-    """
-    with _SETTINGS:
-        before = flint.ctx.prec, flint.ctx.cap
-        flint.ctx.prec, flint.ctx.cap = bits, 2
-        try:
-            yield
-        finally:
-            flint.ctx.prec, flint.ctx.cap = before
-
-
-def reals(values: Any) -> Enclosures:
-    """Convert floats to exact reals, of the same shape."""
-    values = np.asarray(values, dtype=np.float64)
-    result = np.empty(values.shape, dtype=object)
-    result.ravel()[:] = [flint.arb(value) for value in values.ravel().tolist()]
-    return result
 
 
 def rows(model: Model, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -132,9 +104,10 @@ class Slope:
         """
         if not np.isfinite(value):
             return True
-        low, high = flint.arb(value) - flint.arb(bar), flint.arb(value) + flint.arb(bar)
-        sides = self.left, self.right
-        return all(high < side for side in sides) or all(low > side for side in sides)
+        with precision(PRECISIONS[0]):
+            low, high = flint.arb(value) - flint.arb(bar), flint.arb(value) + flint.arb(bar)
+            sides = self.left, self.right
+            return all(high < side for side in sides) or all(low > side for side in sides)
 
     def __str__(self) -> str:
         """Write the derivative in decimal, or both if the sides differ."""
@@ -163,8 +136,12 @@ class Point:
     @property
     def size(self) -> int:
         """How many numbers the passes hold here: the work of one evaluation, roughly."""
-        with np.errstate(all="ignore"):
-            boards = run_passes(self.model, np, self._values)
+        boards: Any = (self._values,)
+        with (
+            np.errstate(all="ignore"),
+            suppress(UnsupportedOperationError, ValueError, ArithmeticError),
+        ):
+            boards = called(run_passes, self.model, np, self._values)
         return sum(np.size(board[name]) for board in boards for name in board)
 
     def slope(self, direction: Direction, bits: int) -> Slope:
@@ -196,7 +173,7 @@ class Point:
         """
         Real.side, Real.ties = side, 0
         try:
-            loss = _called(self.model.loss, np, Given(_numbers(leaves)))
+            loss = called(self.model.loss, np, Given(_numbers(leaves)))
         except (ValueError, ArithmeticError):
             return flint.arb("nan"), Real.ties, False  # too wide, or undefined
         numbers = loss.array if isinstance(loss, Reals) else np.asarray(loss)
@@ -225,7 +202,7 @@ class Point:
         """
         found = {}
         with precision(bits):
-            _, _, d = _called(run_passes, self.model, np, _numbers(self._leaves))
+            _, _, d = called(run_passes, self.model, np, _numbers(self._leaves))
             for name, shape in self.model.parameters.items():
                 balls = _balls(d[name])
                 found[name] = np.broadcast_to(balls, (1, *shape))[0, ...]
@@ -234,8 +211,8 @@ class Point:
     def losses(self, bits: int) -> tuple[flint.arb, flint.arb]:
         """Evaluate the loss by the definition and by the forward pass, in balls of `bits` bits."""
         with precision(bits):
-            _, t, _ = _called(run_passes, self.model, np, _numbers(self._leaves))
-            definition = _called(self.model.loss, np, Given(_numbers(self._leaves)))
+            _, t, _ = called(run_passes, self.model, np, _numbers(self._leaves))
+            definition = called(self.model.loss, np, Given(_numbers(self._leaves)))
             return _balls(definition).item(), _balls(t["loss"]).item()
 
 
@@ -253,7 +230,7 @@ def _balls(value: Any) -> Enclosures:
     return np.asarray(_EACH_BALL(held), dtype=object)
 
 
-def _called(function: Any, *args: Any) -> Any:
+def called(function: Any, *args: Any) -> Any:
     """Call a model's function; whatever it may raise is its own fault, or Arb's limit.
 
     Raises
@@ -386,30 +363,3 @@ def working_bits(rounding: Rounding) -> int:
     """
     bits = -round(log2(rounding.unit_roundoff))
     return bits - ceil(log2(4 * rounding.ulps))
-
-
-def decimal(truth: flint.arb) -> str:
-    """Write the midpoint of an enclosure in decimal."""
-    return str(truth.str(DIGITS, radius=False))
-
-
-def is_outside(value: float, truth: flint.arb, bar: Any) -> bool:
-    """Tell whether a value is provably more than `bar` away from the enclosed truth."""
-    return not np.isfinite(value) or bool(abs(flint.arb(value) - truth) > bar)
-
-
-def distance_above(value: float, truth: flint.arb) -> float:
-    """Return a float64 that is no less than abs(value − truth)."""
-    with np.errstate(over="ignore"):
-        return float(np.nextafter(float(abs(flint.arb(value) - truth).upper()), np.inf))
-
-
-def distance(values: Any, truth: Enclosures) -> NDArray[np.float64]:
-    """Upper bounds, in float64, on abs(values − truth)."""
-    with precision(256):
-        return np.array(
-            [
-                distance_above(value, real)
-                for value, real in zip(np.ravel(values).tolist(), truth.flat, strict=True)
-            ]
-        ).reshape(truth.shape)

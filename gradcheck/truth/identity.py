@@ -25,15 +25,8 @@ from numpy.typing import NDArray
 
 from gradcheck.judge.tally import Case
 from gradcheck.judge.verdict import Verdict
-from gradcheck.truth.derivative import (
-    PRECISIONS,
-    Direction,
-    Enclosures,
-    along,
-    narrow_slope,
-    precision,
-    working_bits,
-)
+from gradcheck.truth.derivative import PRECISIONS, Direction, along, narrow_slope, working_bits
+from gradcheck.truth.enclosures import Enclosures, precision
 from gradcheck.truth.witness import Witness
 
 Indices = NDArray[np.int64]

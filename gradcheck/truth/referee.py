@@ -22,11 +22,10 @@ from gradcheck.truth.derivative import (
     PRECISIONS,
     UnsupportedOperationError,
     along,
-    is_outside,
     narrow_slope,
-    precision,
     working_bits,
 )
+from gradcheck.truth.enclosures import is_outside, precision
 from gradcheck.truth.witness import Witness, affordable
 
 REFERENCE, BOTH, NEITHER, DEFINITION = "reference", "both", "neither", "definition"
@@ -121,16 +120,18 @@ def referee(
     progress
         Is told the fraction done.
     """
-    start = time.perf_counter()
+    times = [time.perf_counter()]
+    by_case: dict[tuple[Key, Case], Ruling] = {}
+    left, audited, unsupported = 0, Audit(), ""
     try:
         by_case, left = _rule_on_cases(model, request, outcome, lambda done: progress(done / 2))
-        between = time.perf_counter()
+        times.append(time.perf_counter())
         audited = audit(model, request, outcome, lambda done: progress((1 + done) / 2))
     except UnsupportedOperationError as error:
-        spent = {"referee": time.perf_counter() - start}
-        return Rulings(unsupported=error.operation, seconds=spent)
-    spent = {"referee": between - start, "audit": time.perf_counter() - between}
-    return Rulings(by_case, left, audited, seconds=spent)
+        unsupported = error.operation
+    times.append(time.perf_counter())
+    spent = dict(zip(("referee", "audit"), np.diff(times).tolist(), strict=False))
+    return Rulings(by_case, left, audited, unsupported, spent)
 
 
 def _rule_on_cases(

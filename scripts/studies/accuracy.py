@@ -15,7 +15,8 @@ from gradcheck.harness.samples import draw_samples
 from gradcheck.judge.reference import Passes
 from gradcheck.model.model import Model, run_passes
 from gradcheck.numbers.ball import Rounding
-from gradcheck.truth.derivative import distance, enclose_gradients
+from gradcheck.truth.derivative import enclose_gradients
+from gradcheck.truth.enclosures import distance
 
 SCALES = (0.5, 1.0, 2.0, 3.0, 6.0)
 

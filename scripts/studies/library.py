@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gradcheck.harness.request import DTYPES
 from gradcheck.harness.samples import draw_words
-from gradcheck.truth.derivative import precision, reals
+from gradcheck.truth.enclosures import precision, reals
 
 Array = NDArray[Any]
 Draw = Callable[[Array], Array]

@@ -11,7 +11,8 @@ from gradcheck.harness.samples import draw_samples
 from gradcheck.judge.reference import Passes
 from gradcheck.model.loading import load_model
 from gradcheck.numbers.ball import Rounding
-from gradcheck.truth.derivative import distance, enclose_gradients
+from gradcheck.truth.derivative import enclose_gradients
+from gradcheck.truth.enclosures import distance
 
 SCALE = 3.0
 SHOWN = {"torch": "PyTorch", "jax": "JAX"}

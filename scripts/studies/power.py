@@ -27,7 +27,8 @@ from gradcheck.harness.sweep import run_sweep
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
-from gradcheck.truth.derivative import enclose_gradients, reals
+from gradcheck.truth.derivative import enclose_gradients
+from gradcheck.truth.enclosures import reals
 from studies.detectors import DETECTORS, Values
 from studies.mutants import EXPONENTS, KINDS, Mutant, make_mutants
 

@@ -16,7 +16,8 @@ from gradcheck.harness.sweep import run_sweep
 from gradcheck.model.board import Blackboard
 from gradcheck.model.model import run_passes
 from gradcheck.numbers.ball import Ball, Rounding
-from gradcheck.truth.derivative import enclose_gradients, precision, reals
+from gradcheck.truth.derivative import enclose_gradients
+from gradcheck.truth.enclosures import precision, reals
 
 TRACE = {
     "f0": 1.230, "h1": 0.942, "f1": 1.623, "h2": 5.068,

@@ -7,7 +7,8 @@ import pytest
 from gradcheck.model.model import Model
 from gradcheck.numbers.arb import DIRECT, Real, Reals, UndecidedError
 from gradcheck.numbers.array import Batched
-from gradcheck.truth.derivative import enclose_derivative, precision
+from gradcheck.truth.derivative import enclose_derivative
+from gradcheck.truth.enclosures import precision
 
 NAMES = [
     *("sin", "cos", "tan", "exp", "log", "sqrt", "tanh", "sinh", "cosh", "arctan", "arcsin"),

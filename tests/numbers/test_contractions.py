@@ -11,7 +11,7 @@ import pytest
 from gradcheck.numbers import functions, rules
 from gradcheck.numbers.ball import EXACT, Ball, Choices
 from gradcheck.numbers.rounding import Rounding
-from gradcheck.truth.derivative import precision
+from gradcheck.truth.enclosures import precision
 
 FLOAT32, FLOAT64 = Rounding(np.dtype(np.float32)), Rounding(np.dtype(np.float64))
 both_formats = pytest.mark.parametrize("rounding", [FLOAT32, FLOAT64], ids=["float32", "float64"])

@@ -16,7 +16,7 @@ from gradcheck.numbers import rules
 from gradcheck.numbers.ball import EXACT, Ball
 from gradcheck.numbers.rounding import LOG1P_DIP, Rounding
 from gradcheck.numbers.rules import RULES
-from gradcheck.truth.derivative import precision
+from gradcheck.truth.enclosures import precision
 
 FLOAT32, FLOAT64 = Rounding(np.dtype(np.float32)), Rounding(np.dtype(np.float64))
 both_formats = pytest.mark.parametrize("rounding", [FLOAT32, FLOAT64], ids=["float32", "float64"])

@@ -14,13 +14,11 @@ from gradcheck.truth.derivative import (
     Point,
     UnsupportedOperationError,
     along,
-    distance,
     enclose_derivative,
     enclose_gradients,
-    precision,
-    reals,
     rows,
 )
+from gradcheck.truth.enclosures import distance, precision, reals
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

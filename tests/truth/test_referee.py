@@ -322,3 +322,16 @@ def test_a_definition_that_ends_the_process_in_arb_is_its_own_error(leave):
     )
     assert type(leave).__name__ in report.run["referee"]["unsupported"]
     assert report.agrees
+
+
+def test_passes_that_end_the_process_tell_nothing_and_end_no_referee():
+    def leave(*_):
+        raise SystemExit(0)
+
+    model = replace(chain.MODEL, backward=leave)
+    values = {name: np.ones(1) for name in model.leaves}
+    witness = Witness(model, values, Rounding(np.dtype("float64")))
+    assert witness.point.size == len(model.leaves)
+    assert witness.formula(128) is None
+    assert not witness.passes_leave_range
+    assert not witness.definition_breaks
