@@ -242,7 +242,8 @@ def rule(case: Case, adapter: str, matter: _Matter) -> Ruling:
 
 def _excuse(case: Case, matter: _Matter, bar: float) -> str:
     """Say what in the definition makes an honest derivative of it as wrong as this."""
-    if not np.isfinite(case.value) and matter.witness.definition_breaks:
+    witness = matter.witness
+    if witness.loss_is_lost or (witness.definition_breaks and not np.isfinite(case.value)):
         return OVERFLOWS
     with precision(PRECISIONS[0]):
         is_honest = not is_outside(case.value, matter.slope.enclosure, bar)

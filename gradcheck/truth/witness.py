@@ -67,26 +67,41 @@ class Witness:
         return not self.coarse({}).is_known
 
     @cached_property
+    def loss_is_lost(self) -> bool:
+        """Whether the definition, in plain arithmetic of this format, is infinite or NaN.
+
+        Whatever a derivative of it yields then, a finite number among others, is worth nothing.
+        """
+        try:
+            with np.errstate(all="ignore"):
+                loss = called(self.model.loss, np, Given(self._plain))
+        except (UnsupportedOperationError, ValueError, ArithmeticError):
+            return False
+        return not np.isfinite(loss).all()
+
+    @cached_property
     def definition_breaks(self) -> bool:
-        """Whether the definition, in plain arithmetic of this format, leaves the finite numbers."""
-        return self._flags(
-            lambda numbers: self.model.loss(np, Given(numbers)), "over", "divide", "invalid"
-        )
+        """Whether anything in the definition, in plain arithmetic, leaves the finite numbers."""
+        return self._flags(("over", "divide", "invalid"), self.model.loss, np, Given(self._plain))
 
     @cached_property
     def passes_leave_range(self) -> bool:
         """Whether anything in the passes overflows or underflows, in plain arithmetic."""
-        return self._flags(lambda numbers: run_passes(self.model, np, numbers), "over", "under")
+        return self._flags(("over", "under"), run_passes, self.model, np, self._plain)
 
-    def _flags(self, function: Callable[[Any], Any], *kinds: Any) -> bool:
-        numbers = {
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
+        return {
             name: array if array.dtype.kind == "i" else array.astype(self.rounding.dtype)
             for name, array in next(rows(self.model, self._values)).items()
         }
-        flags: Any = dict.fromkeys(kinds, "raise")
-        with np.errstate(**{"all": "ignore"} | flags):
+
+    @staticmethod
+    def _flags(kinds: Sequence[str], function: Callable[..., Any], *args: Any) -> bool:
+        flags: Any = {"all": "ignore"} | dict.fromkeys(kinds, "raise")
+        with np.errstate(**flags):
             try:
-                called(function, numbers)
+                called(function, *args)
             except FloatingPointError:
                 return True
             except (UnsupportedOperationError, ValueError, ArithmeticError):

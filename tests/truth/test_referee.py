@@ -13,7 +13,7 @@ from gradcheck.examples import chain, chain_misprint
 from gradcheck.judge.tally import Case
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth import referee
-from gradcheck.truth.referee import BOTH, DEFINITION, NEITHER, REFERENCE, rule
+from gradcheck.truth.referee import BOTH, DEFINITION, NEITHER, REFERENCE, Ruling, rule
 from gradcheck.truth.witness import Witness
 
 QUICK = ("complex-step",)
@@ -335,3 +335,20 @@ def test_passes_that_end_the_process_tell_nothing_and_end_no_referee():
     assert witness.formula(128) is None
     assert not witness.passes_leave_range
     assert not witness.definition_breaks
+
+
+def test_a_finite_gradient_of_an_infinite_loss_is_no_framework_s_fault():
+    lost = of_one(lambda xp, v: xp.log(xp.exp(v.a) * 2.0), a=800.0)
+    assert rule(case(0.0, 1.0), "jax", lost) == Ruling(
+        str(lost.slope), DEFINITION, referee.OVERFLOWS
+    )
+    kept = of_one(lambda xp, v: xp.log(xp.exp(v.a) * 2.0), a=8.0)
+    assert rule(case(0.0, 1.0), "jax", kept).culprit == "jax"
+
+
+def test_a_branch_that_overflows_unchosen_excuses_no_finite_gradient():
+    def loss(xp, v):
+        return xp.where(v.a > 700.0, v.a, xp.exp(v.a))
+
+    assert rule(case(3.0, 1.0), "jax", of_one(loss, a=800.0)).culprit == "jax"
+    assert rule(case(np.nan, 1.0), "jax", of_one(loss, a=800.0)).culprit == DEFINITION
