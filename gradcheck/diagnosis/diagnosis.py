@@ -31,7 +31,7 @@ WORK = 10**6
 """Derivatives times numbers in a sample that are spent on a table of truths: some 10 seconds."""
 BUDGET = 10**6
 """Operations on numbers that a diagnosis may take: some 30 seconds."""
-ENOUGH, FEWEST_SAMPLES = 40_000, 3
+ENOUGH, FEWEST_SAMPLES = 20_000, 3
 """Operations after which there is evidence enough, unless from fewer samples than these."""
 BITS = 192
 SAME_LOSS = 2.0**-30
@@ -145,7 +145,9 @@ def _recordings(
         if taken and ((spent >= ENOUGH and taken >= FEWEST_SAMPLES) or spent * 2 > budget):
             return
         try:
-            recording = record(model, sample, statements, budget - spent, loss=True)
+            recording = record(
+                model, sample, statements, budget - spent, loss=taken < FEWEST_SAMPLES
+            )
         except (ValueError, ArithmeticError):
             continue
         except (TypeError, AttributeError) as error:
@@ -162,6 +164,8 @@ def _enough(recording: Recording, values: Values) -> int:
 
 def _losses_differ(recording: Recording) -> bool:
     """Tell whether definition and forward pass are provably not the same function."""
+    if recording.loss is None:
+        return False
     one, other = recording.loss.series, recording.t["loss"].item().series
     return bool(abs(one - other) > abs(one) * SAME_LOSS)
 

@@ -66,6 +66,7 @@ class Judgement:
                 if wrong:
                     self.owners.setdefault(node, name)
         self.known = {node for nodes in self.right.values() for node in nodes}
+        self.barrier = self.known | set(self.owners)
 
     def nodes(self, name: str) -> list[Node]:
         """Return the wrong elements of an adjoint."""
@@ -79,10 +80,7 @@ class Judgement:
         behind = self.recording.behind(right)
         for node in [node for node in self.owners if node in behind]:
             del self.owners[node]
-
-    def back(self, name: str) -> set[Node]:
-        """Return what wrong elements came through, as far as right ones."""
-        return self.recording.behind(self.nodes(name), self.known)
+        self.barrier = self.known | set(self.owners)
 
     def reads(self, name: str) -> set[str]:
         """Name what an adjoint was made of: `v.x`, `t.h`, and right adjoints, `d.f`."""
@@ -107,9 +105,10 @@ class Judgement:
         return found
 
     def inherits(self, name: str) -> set[str]:
-        """Name other wrong adjoints that the wrong elements of one came from."""
-        behind = self.back(name)
-        return {self.owners[node] for node in behind if node in self.owners} - {name}
+        """Name the next other wrong adjoints that the wrong elements of one came from."""
+        behind = self.recording.behind(self.nodes(name), self.barrier)
+        operands = {operand for node in behind for operand in node.operands}
+        return {self.owners[node] for node in operands if node in self.owners} - {name}
 
 
 def differ(mine: Any, truth: Any) -> bool:

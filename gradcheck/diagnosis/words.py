@@ -21,6 +21,8 @@ from gradcheck.numbers.rounding import Rounding
 FLOAT64 = Rounding(np.dtype(np.float64))
 EACH = 64
 """Elements of an array that are looked at, on every sample."""
+QUANTITIES, READS = 48, 12
+"""Most quantities of which an explanation may be made; and of which all pairs may be terms."""
 
 Balls = dict[str, Ball]
 
@@ -94,7 +96,8 @@ class Explainer:
         if name not in self.elements:
             return ""
         elements = self.elements[name]
-        quantities = self._restricted(name, elements)
+        reads = reads[:READS]
+        quantities = _nearest(self._restricted(name, elements), reads)
         with np.errstate(all="ignore"):
             words = explain(
                 elements.of(self._held(name)),
@@ -198,6 +201,15 @@ class Explainer:
         if name in self.model.parameters and same:
             right = f"; the true value is {symbol('d.' + same[0])}"
         return f"{name} {held} on all {self.samples} samples{right}"
+
+
+def _nearest(quantities: Balls, reads: Sequence[str]) -> Balls:
+    """Keep what a line reads and what was written shortly before, for all pairs are tried."""
+    if len(quantities) <= QUANTITIES:
+        return quantities
+    kept = [name for name in reads if name in quantities]
+    kept += [name for name in reversed(quantities) if name not in kept]
+    return {name: quantities[name] for name in kept[:QUANTITIES]}
 
 
 def _mapped(ball: Ball, function: Callable[[NDArray[Any]], NDArray[Any]]) -> Ball:
