@@ -12,8 +12,9 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.diagnosis.recorded import Recorded, each
 from gradcheck.diagnosis.statements import Statements
-from gradcheck.diagnosis.tape import Node, Recorded, Tape, each
+from gradcheck.diagnosis.tape import Node, Tape
 from gradcheck.model.board import Blackboard, Given
 from gradcheck.model.model import Model
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.diagnosis.recorded import each
 from gradcheck.diagnosis.recording import Nodes, Recording, statements_of
-from gradcheck.diagnosis.tape import Node, each
+from gradcheck.diagnosis.tape import Node
 
 NARROW = 2.0**-20
 """An enclosure that is wider than this fraction of its value decides nothing."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from executing import Source
 
+from gradcheck.diagnosis.syntax import loads, moves, stores
 from gradcheck.model.board import Blackboard
 from gradcheck.numbers.array import Batched
 
@@ -26,8 +27,6 @@ NOT_FOLLOWED = tuple(
     f"{path}/" for path in (Path(np.__file__).parent, *(p for p in ROOMS.iterdir() if p.is_dir()))
     if path != ROOMS / "examples"
 )  # fmt: skip
-GROWING = frozenset({"append", "appendleft", "extend", "insert", "setdefault", "update"})
-"""Methods by which containers take something in."""
 
 
 @dataclass(frozen=True)
@@ -228,9 +227,9 @@ class Statements:
                 enclosing |= self._bit(source, file, above.lineno)
         return _Statement(
             self._bit(source, file, node.lineno),
-            tuple(dict.fromkeys(_loads(node))),
-            tuple(dict.fromkeys(_stores(node))),
-            _moves(node),
+            tuple(dict.fromkeys(loads(node))),
+            tuple(dict.fromkeys(stores(node))),
+            moves(node),
             isinstance(node, ast.AugAssign),
             isinstance(node, ast.Return),
             enclosing,
@@ -250,98 +249,3 @@ def _holds_numbers(value: Any) -> bool:
 
 def _is_within(path: str, whole: str) -> bool:
     return path == whole or path.startswith((f"{whole}[", f"{whole}."))
-
-
-def _path(node: ast.AST) -> str:
-    """Name a variable, or something in it; as far as that can be said without running."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        inner = _path(node.value)
-        return f"{inner}.{node.attr}" if inner else ""
-    if isinstance(node, ast.Subscript):
-        inner = _path(node.value)
-        if isinstance(node.slice, ast.Constant) and inner:
-            return f"{inner}[{node.slice.value!r}]"
-        return inner
-    return ""
-
-
-def _loads(node: ast.AST) -> Iterator[str]:
-    """Name what a statement reads; of one with a body, its head."""
-    if isinstance(node, ast.For):
-        yield from _loads(node.iter)
-        return
-    if isinstance(node, ast.If | ast.While):
-        yield from _loads(node.test)
-        return
-    if isinstance(node, ast.stmt) and hasattr(node, "body"):
-        return
-    if isinstance(node, ast.AugAssign):
-        yield _path(node.target)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        yield from _loads(node.func.value)
-        for inner in [*node.args, *(keyword.value for keyword in node.keywords)]:
-            yield from _loads(inner)
-        return
-    if isinstance(node, ast.Name | ast.Attribute | ast.Subscript):
-        path = _path(node)
-        if path:
-            if isinstance(node.ctx, ast.Load):
-                yield path
-            while not isinstance(node, ast.Name):  # an index may be a variable
-                if isinstance(node, ast.Subscript):
-                    yield from _loads(node.slice)
-                node = node.value  # type: ignore[attr-defined]
-            return
-    for child in ast.iter_child_nodes(node):
-        yield from _loads(child)
-
-
-def _stores(node: ast.stmt) -> Iterator[tuple[str, bool]]:
-    """Name what a statement binds, and whether it is all of that."""
-    if isinstance(node, ast.Expr) and _grows(node.value):
-        yield _path(node.value.func.value), False  # type: ignore[attr-defined]
-    targets: list[ast.expr] = []
-    if isinstance(node, ast.Assign):
-        targets = list(node.targets)
-    elif isinstance(node, ast.For | ast.AnnAssign | ast.AugAssign):
-        targets = [node.target]
-    while targets:
-        target = targets.pop()
-        if isinstance(target, ast.Tuple | ast.List):
-            targets += target.elts
-        elif isinstance(target, ast.Starred):
-            targets.append(target.value)
-        elif path := _path(target):
-            yield path, not isinstance(target, ast.Subscript) or path.endswith("]")
-
-
-def _moves(node: ast.stmt) -> bool:
-    if isinstance(node, ast.For):
-        return True
-    if isinstance(node, ast.Expr):
-        return _grows(node.value)
-    if isinstance(node, ast.Assign | ast.AnnAssign | ast.Return):
-        return node.value is not None and _is_plain(node.value)
-    return False
-
-
-def _grows(node: ast.expr) -> bool:
-    return (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in GROWING
-        and bool(_path(node.func.value))
-    )
-
-
-def _is_plain(node: ast.expr) -> bool:
-    """Tell whether an expression computes nothing."""
-    if isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
-        return _is_plain(node.value)
-    if isinstance(node, ast.Tuple | ast.List):
-        return any(_is_plain(item) for item in node.elts)
-    if isinstance(node, ast.Dict):
-        return any(_is_plain(item) for item in node.values)
-    return isinstance(node, ast.Name)
