@@ -119,6 +119,8 @@ def diagnose(
                 progress(len(recordings) / _enough(recording, values))
         except OverBudgetError:
             left = f"one sample takes more than the {budget} operations of a diagnosis"
+            if recordings:
+                left = f"{len(recordings)} samples take all of the {budget} operations"
         except UnsupportedOperationError as error:  # Arb cannot follow the passes
             left = f"the passes cannot be followed: {error}"
         if not recordings:
@@ -204,7 +206,7 @@ def _backward_findings(
 def _is_confirmed(model: Model, values: Values, name: str, judgements: Sequence[Judgement]) -> bool:
     """Tell whether a gradient is wrong, and the referee's derivative is the one found here."""
     for row, judgement in enumerate(judgements):
-        if not judgement.wrong[name].any():
+        if name not in judgement.wrong or not judgement.wrong[name].any():
             continue
         place = int(np.argmax(judgement.wrong[name]))
         shape = model.parameters[name]
