@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, choose_adapters
 from gradcheck.diagnosis.diagnosis import WORK
-from gradcheck.errors import RequestError
+from gradcheck.errors import RequestError, guarded
 from gradcheck.harness.block import describe
 from gradcheck.harness.check import check_model
 from gradcheck.harness.request import Request
@@ -331,7 +331,8 @@ def _gradients(
     if not adapter.gradients(model):
         return {}
     try:
-        return adapter.prepare(model, dtype)(values)
+        with guarded():
+            return adapter.prepare(model, dtype)(values)
     except Exception as error:
         if not of_definition:
             return {}

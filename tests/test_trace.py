@@ -130,3 +130,13 @@ def test_a_wrong_forward_line_shows_beside_the_truth_of_the_definition():
     assert row["truth"].startswith("-17.0604665262678167")
     assert abs(row["reference"] - row["complex-step"]) > row["bound"]
     assert not trace.agrees
+
+
+def test_a_definition_that_would_end_the_process_is_a_reason_to_leave_an_adapter_out():
+    def leave(xp, v):
+        raise SystemExit(0)
+
+    model = replace(chain.MODEL, expressions={"torch": leave})
+    if "torch" in TRACED:
+        with pytest.raises(RequestError, match=r"SystemExit: 0 \(test_trace.py, line \d+\); leave"):
+            trace_point(model, model.example, Request(adapters=("torch",)))
