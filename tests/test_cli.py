@@ -15,7 +15,9 @@ import pytest
 from gradcheck.cli import main
 
 ROOT = Path(__file__).parents[1]
-QUICK = ["--adapters", "complex-step,closed-form", "--samples", "100"]
+LITTLE = ["--referee-limit", "5", "--audit", "0"]
+"""To be proved: that takes longest."""
+QUICK = ["--adapters", "complex-step,closed-form", "--samples", "100", *LITTLE]
 RESULTS = {"summary.csv", "discrepancies.csv", "run.json"}
 WIDTH = 100
 
@@ -273,7 +275,7 @@ def assert_narrow(output):
 @pytest.mark.parametrize("model", ["chain", "chain-misprint"])
 def test_the_report_fits_the_width(model, folder, capsys):
     arguments = ["--adapters", "complex-step,central-difference", "--samples", "1000"]
-    main(["sweep", model, *arguments, "--scale", "6"])
+    main(["sweep", model, *arguments, "--scale", "6", *LITTLE])
     output = capsys.readouterr().out
     assert "uninfor" in output
     assert "central-difference" in output
@@ -413,7 +415,7 @@ def test_a_model_in_a_file_of_ones_own_is_swept(folder, capsys):
 def test_a_terminal_that_knows_ascii_alone_gets_a_report(tmp_path):
     process = subprocess.run(
         [sys.executable, "-m", "gradcheck", "sweep", "chain-misprint", "--samples", "20",
-         "--adapters", "complex-step", "--output", str(tmp_path)],
+         "--adapters", "complex-step", *LITTLE, "--output", str(tmp_path)],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip

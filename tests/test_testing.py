@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import gradcheck
+from gradcheck.adapters import all_adapters
 from gradcheck.examples import chain, chain_misprint
 from gradcheck.options import TEST_SAMPLES
 from gradcheck.reports.failure import LINES, UNKNOWN_SOURCE, find_source
@@ -14,6 +15,8 @@ from gradcheck.reports.terminal import WIDTH
 from gradcheck.testing import assert_agreement
 
 QUICK = {"samples": 50, "adapters": ["complex-step"], "dtypes": ["float64"]}
+LITTLE = {"referee_limit": 20, "audit": 0}
+"""To be proved: that takes longest."""
 HERE = replace(chain.MODEL, name="here")
 
 
@@ -41,7 +44,7 @@ def test_a_test_compares_fewer_samples_than_a_sweep_unless_told_otherwise():
 
 @pytest.mark.parametrize("model", ["chain-misprint", chain_misprint.MODEL])
 def test_a_wrong_line_is_named_with_the_verdicts_the_culprit_and_a_counterexample(model):
-    lines = failure(model)
+    lines = failure(model, **LITTLE)
     assert lines[0].startswith("chain-misprint: first wrong line chain_misprint.py:15; ")
     row = next(line.split() for line in lines if line.startswith("complex-step"))
     assert row[1:5] == ["float64", "350", "50", "0"]
@@ -53,8 +56,10 @@ def test_a_wrong_line_is_named_with_the_verdicts_the_culprit_and_a_counterexampl
     assert any(line.startswith("Refereed: ") for line in lines)
 
 
-def test_the_whole_report_of_all_adapters_fits():
-    lines = failure("chain-misprint", adapters=None, dtypes=["float64", "float32"])
+def test_the_whole_report_of_all_adapters_fits(register, altered):
+    # By their names, and quick.
+    register({name: altered() for name, known in all_adapters().items() if known.by_default})
+    lines = failure("chain-misprint", adapters=None, dtypes=["float64", "float32"], **LITTLE)
     assert "  simplest counterexample:" in lines
     assert lines[-1].endswith("comparisons disagree.")
 
@@ -115,7 +120,7 @@ def test_failing_adapters_are_tabulated_when_there_are_too_many_for_all(register
 
     honest = {f"honest-{number}": altered() for number in range(10)}
     register({**honest, "broken": altered(fail)})
-    lines = failure("chain", adapters=None, dtypes=["float64", "float32"])
+    lines = failure("chain", adapters=None, dtypes=["float64", "float32"], **LITTLE)
     assert sum(line.startswith("broken ") for line in lines) == 2
     assert any(line.endswith(" rows of the table left out") for line in lines)
 

@@ -71,7 +71,7 @@ def tallies_of(model, scale, among=tuple(ADAPTERS)):
     )
     loaded = load_model(model)
     leaves = sum(prod(shape) for shape in loaded.leaves.values())
-    samples = 1 << ((numbers or MODELS[model][1]) // leaves).bit_length() - 1
+    samples = 1 << (MODELS[model][1] // leaves).bit_length() - 1
     request = Request(samples=samples, scale=scale, adapters=installed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gradcheck.adapters.all_adapters", lambda: ALL)
