@@ -14,6 +14,8 @@ import gradcheck.examples.chain_misprint
 import gradcheck.reports.failure  # noqa: F401
 from gradcheck.options import TEST_SAMPLES
 
+pytestmark = pytest.mark.usefixtures("small_blocks")
+
 pytest_plugins = ["pytester"]
 
 FAILING = """

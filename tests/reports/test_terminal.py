@@ -12,6 +12,8 @@ from gradcheck.reports.terminal import (
     progress_bar,
 )
 
+pytestmark = pytest.mark.usefixtures("small_blocks")
+
 
 @pytest.fixture
 def printed(capsys):
