@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from gradcheck.errors import RequestError, guarded
 from gradcheck.judge.evaluation import Values
 from gradcheck.model.model import Model, run_passes
-from gradcheck.numbers.array import Choices, OneSampleError
+from gradcheck.numbers.array import OneSampleError
 from gradcheck.numbers.ball import Ball
+from gradcheck.numbers.choices import RecordedChoices
 from gradcheck.numbers.rounding import Rounding
 
 ATTEMPTS = 16
@@ -127,8 +128,7 @@ def _compared(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return what the passes compare with zero and how far from it is open, shapes `(n, kinks)`."""
     samples = len(next(iter(values.values())))
-    choices = Choices(samples, both=False)
-    choices.arguments = []
+    choices = RecordedChoices(samples, both=False)
     hidden = 0 if model.batched else 1
     leaves = {
         name: Ball.from_value(array, rounding, hidden, choices) for name, array in values.items()

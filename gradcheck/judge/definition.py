@@ -11,8 +11,8 @@ from gradcheck.errors import guarded
 from gradcheck.judge.evaluation import Values
 from gradcheck.model.board import Given
 from gradcheck.model.model import Model
-from gradcheck.numbers.array import Choices
 from gradcheck.numbers.ball import Ball, as_ball
+from gradcheck.numbers.choices import RecordedChoices
 from gradcheck.numbers.rounding import Rounding
 
 
@@ -63,8 +63,7 @@ class Definition:
 
     def _evaluate(self, rows: NDArray[np.int64]) -> None:
         count, hidden = len(rows), 0 if self.model.batched else 1
-        choices = Choices(count)
-        choices.arguments = []
+        choices = RecordedChoices(count)
         leaves = {
             name: Ball.from_value(array[rows], self.rounding, hidden, choices)
             for name, array in self.values.items()

@@ -7,80 +7,161 @@ yields the derivative from the right, for negative from the left.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from functools import cmp_to_key, partial
+from typing import Any
 
 import flint
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numbers import functions  # noqa: F401 - what all numbers know
-from gradcheck.numbers.array import Batched, Choices, Function, NoRuleError, Storage
+from gradcheck.numbers.array import Choices, Function, NoRuleError, Storage
+from gradcheck.numbers.comparisons import Comparison
+from gradcheck.numbers.dispatch import Number
+from gradcheck.numbers.elementary import ELEMENTARY, elementary
+from gradcheck.numbers.errors import UndecidedError
+from gradcheck.numbers.ingredients import Irrational
+from gradcheck.numbers.record import Elementary
+
+__all__ = ["Real", "Reals", "Side", "UndecidedError", "series_of"]
+
+ZERO = flint.arb(0)
 
 
-class UndecidedError(ArithmeticError):
-    """At this precision an enclosure contains the number that it is compared with."""
+class Side(Choices):
+    """On which side of a kink an evaluation of one sample is.
+
+    Parameters
+    ----------
+    sign
+        The sign of ε, 1 or −1.
+
+    Attributes
+    ----------
+    ties
+        How many comparisons ε has decided.
+    """
+
+    def __init__(self, sign: int = 1) -> None:
+        super().__init__(1)
+        self.sign, self.ties = sign, 0
+
+    def of(self, number: Real) -> int:
+        """Compare with zero."""
+        if number.constant.is_zero() and not number.slope.is_zero():
+            answer = self.sign * Real(number.slope).sign()
+            self.ties += 1
+            return answer
+        return number.sign()
+
+    def compare(self, a: Real, b: Real) -> int:
+        """Compare two numbers: −1, 0 or 1."""
+        return 0 if a is b or _both_infinite(a, b) else self.of(a - b)
 
 
 class Real:
-    """An Arb ball or a power series of two terms, with the comparisons that NumPy code makes."""
+    """A number enclosed by Arb and its derivative, with the comparisons that NumPy code makes.
 
-    __slots__ = ("series",)
+    Parameters
+    ----------
+    constant
+        The value, a `flint.arb`; or an `arb_series` of value and slope. NaN where it is not known.
+    slope
+        The coefficient of ε; `None` if the number does not depend on ε.
+    undefined
+        Whether there is no such number, by proof: the logarithm or the root of a negative number,
+        a quotient by an exact zero, or what is computed of one of these.
+    """
 
-    side: ClassVar[int] = 1
-    """The sign of ε."""
-    ties: ClassVar[int] = 0
-    """How many comparisons ε has decided."""
+    __slots__ = ("_slope", "constant", "undefined")
 
-    def __init__(self, series: Any) -> None:
-        self.series = series
-
-    @property
-    def constant(self) -> flint.arb:
-        """The value."""
-        return self.series[0] if isinstance(self.series, flint.arb_series) else self.series
+    def __init__(self, constant: Any, slope: Any = None, undefined: bool = False) -> None:
+        if isinstance(constant, flint.arb_series):
+            constant, slope = constant[0], constant[1]
+        self.constant = constant
+        self._slope = slope
+        self.undefined = undefined
 
     @property
     def slope(self) -> flint.arb:
-        """The coefficient of ε."""
-        return self.series[1] if isinstance(self.series, flint.arb_series) else flint.arb(0)
+        """The coefficient of ε; of what is not known it is not known either."""
+        if self.constant.is_nan():
+            return self.constant
+        return ZERO if self._slope is None else self._slope
+
+    @property
+    def series(self) -> Any:
+        """Both as an `arb_series`; the value alone of what is fixed."""
+        return self.constant if self.fixed else flint.arb_series([self.constant, self.slope])
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it does not depend on ε, for certain; a slope of zero proves less."""
+        return self._slope is None
 
     def sign(self) -> int:
-        """Compare with zero."""
-        number, side = self.constant, 1
-        if number.is_zero() and not self.slope.is_zero():
-            Real.ties += 1
-            number, side = self.slope, Real.side
+        """Compare with zero; where that is the constant, ε is taken for positive."""
+        number = self.slope if self.constant.is_zero() else self.constant
         if number.is_zero():
             return 0
         if number.contains(0):
             raise UndecidedError
-        return side if number > 0 else -side
+        return 1 if number > 0 else -1
+
+    def _sum(self, other: Any, sign: int) -> Real:
+        other = _real(other)
+        mine, its = self._slope, other._slope
+        if its is not None:
+            its = its if sign > 0 else -its
+            mine = its if mine is None else mine + its
+        a, b = self.constant, other.constant
+        return Real(a + b if sign > 0 else a - b, mine, self.undefined or other.undefined)
 
     def __add__(self, other: Any) -> Real:
-        return Real(self.series + series_of(other))
+        return self._sum(other, 1)
 
     def __sub__(self, other: Any) -> Real:
-        return Real(self.series - series_of(other))
+        return self._sum(other, -1)
 
     def __rsub__(self, other: Any) -> Real:
-        return Real(series_of(other) - self.series)
+        return _real(other)._sum(self, -1)
 
     def __mul__(self, other: Any) -> Real:
-        return Real(self.series * series_of(other))
+        other = _real(other)
+        a, b, mine, its = self.constant, other.constant, self._slope, other._slope
+        undefined = self.undefined or other.undefined
+        if mine is None and its is None:
+            return Real(a * b, None, undefined)
+        for slope, factor, moving in ((mine, a, b), (its, b, a)):
+            if slope is None and factor.is_zero() and moving.is_finite():
+                return Real(ZERO, None, undefined)
+        slope = None if mine is None else mine * b
+        if its is not None:
+            slope = a * its if slope is None else slope + a * its
+        return Real(a * b, slope, undefined)
 
     def __truediv__(self, other: Any) -> Real:
-        return Real(self.series / series_of(other))
+        other = _real(other)
+        mine, its, divisor = self._slope, other._slope, other.constant
+        value = self.constant / divisor
+        if its is not None:
+            its = -value * its
+            mine = its if mine is None else mine + its
+        undefined = self.undefined or other.undefined or bool(divisor.is_zero())
+        return Real(value, None if mine is None else mine / divisor, undefined)
 
     def __rtruediv__(self, other: Any) -> Real:
-        return Real(series_of(other) / self.series)
+        return _real(other) / self
 
     def __pow__(self, other: Any) -> Real:
-        return Real(self.series ** series_of(other))
+        return applied(ELEMENTARY[np.power], self, other)
+
+    def __rpow__(self, other: Any) -> Real:
+        return applied(ELEMENTARY[np.power], other, self)
 
     __radd__, __rmul__ = __add__, __mul__
 
     def __neg__(self) -> Real:
-        return Real(-self.series)
+        return Real(-self.constant, None if self.fixed else -self._slope, self.undefined)
 
     def __pos__(self) -> Real:
         return self
@@ -89,14 +170,7 @@ class Real:
         return -self if self.sign() < 0 else self
 
     def _compare(self, other: Any) -> int:
-        if self is other:
-            return 0
-        if not self.constant.is_finite():  # −∞ is equal to −∞, though their difference is not 0
-            constant = _real(other).constant
-            if not constant.is_finite() and float(constant) == float(self.constant):
-                return 0
-        difference: Real = self - other
-        return difference.sign()
+        return 0 if self is other or _both_infinite(self, _real(other)) else (self - other).sign()
 
     def __lt__(self, other: Any) -> bool:
         return self._compare(other) < 0
@@ -127,113 +201,105 @@ class Real:
         return 1 / self
 
     def conjugate(self) -> Real:
-        """X."""
+        """Return itself."""
         return self
 
-    def exp(self) -> Real:
-        """eˣ, which is 0 at −∞ whatever ε."""
-        if not self.constant.is_finite() and self.constant < 0:
-            return Real(flint.arb(0))
-        return Real(self.series.exp())
-
-    def expm1(self) -> Real:
-        """eˣ − 1."""
-        return Real(self.series.exp() - 1)
-
-    def log1p(self) -> Real:
-        """log(1 + x)."""
-        return Real((self.series + 1).log())
-
-    def log2(self) -> Real:
-        """Log x/log 2."""
-        return Real(self.series.log() / flint.arb.const_log2())
-
-    def exp2(self) -> Real:
-        """2ˣ."""
-        return Real((self.series * flint.arb.const_log2()).exp())
-
-    def sinh(self) -> Real:
-        """(eˣ − e⁻ˣ)/2."""
-        return Real((self.series.exp() - (-self.series).exp()) / 2)
-
-    def cosh(self) -> Real:
-        """(eˣ + e⁻ˣ)/2."""
-        return Real((self.series.exp() + (-self.series).exp()) / 2)
-
-    def tanh(self) -> Real:
-        """1 − 2/(e²ˣ + 1), or its negative at −x, so that the exponential stays below 1."""
-        x = -self.series if self.constant > 0 else self.series
-        exponential = (2 * x).exp()
-        value = (exponential - 1) / (exponential + 1)
-        return Real(-value if self.constant > 0 else value)
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any) -> Any:
+        """Apply a function without making an array of one number."""
+        record = elementary(ufunc)
+        plain = method == "__call__" and not any(isinstance(one, np.ndarray) for one in operands)
+        if not plain or record is None or record.arb is None:
+            boxed = [_array(one) if isinstance(one, Real) else one for one in operands]
+            return getattr(ufunc, method)(*boxed)
+        return applied(record, *operands)
 
     def __getattr__(self, name: str) -> Any:
-        """Find the rest, sin, cos, exp, log, sqrt, …, in Arb."""
-        if name.startswith("_") or not hasattr(flint.arb_series, ARB_NAMES.get(name, name)):
+        """Find the rest, sin, exp, log, sqrt, …, among the records."""
+        record = BY_NAME.get(name)
+        if record is None:
             raise AttributeError(f"'Real' object has no attribute {name!r}")
-        own = getattr(self.series, ARB_NAMES.get(name, name))
-        return lambda: Real(own())
+        return lambda *others: applied(record, self, *others)
 
 
-ARB_NAMES = {"arctan": "atan", "arcsin": "asin", "arccos": "acos"}
-"""NumPy's names of functions, by Arb's."""
+BY_NAME = {ufunc.__name__: record for ufunc, record in ELEMENTARY.items() if record.arb}
+"""What NumPy asks the elements of an array for."""
+
+
+def applied(record: Elementary, *operands: Any) -> Real:
+    """Apply a function: its value by Arb's own, its slope by the chain rule.
+
+    At an exact infinity nothing moves. What is fixed needs no slope: the root of a zero that is
+    fixed is one too, while that of a zero that moves has no slope, or higher terms decide.
+    """
+    reals = [_real(operand) for operand in operands]
+    values = [real.constant for real in reals]
+    undefined = any(real.undefined for real in reals)
+    assert record.arb is not None  # noqa: S101 - what has none has an operator of its own
+    value = record.arb(*values)
+    if value.is_nan():
+        undefined = undefined or bool(record.is_outside(values, values))
+    infinite = len(values) == 1 and _is_infinite(values[0])
+    if infinite or all(real.fixed for real in reals):
+        return Real(value, None, undefined)
+    partials = record.partials(Real(value), *map(Real, values))
+    slope = ZERO
+    for real, one in zip(reals, partials, strict=True):
+        if not real.fixed:
+            slope = slope + _real(one).constant * real.slope
+    return Real(value, slope, undefined)
+
+
+def _is_infinite(value: flint.arb) -> bool:
+    return not value.is_finite() and value.is_exact() and not value.is_nan()
 
 
 def series_of(value: Any) -> Any:
     """Return what Arb computes with."""
     if isinstance(value, Real):
         return value.series
-    return value.item() if isinstance(value, np.generic) else value
+    return value.item() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _real(value: Any) -> Real:
-    return value if isinstance(value, Real) else Real(flint.arb(series_of(value)))
+    if isinstance(value, Real):
+        return value
+    return Real(value.exact() if isinstance(value, Irrational) else flint.arb(series_of(value)))
 
 
-DIRECT = frozenset({np.add, np.subtract, np.multiply, np.power, np.negative})
-DIRECT |= frozenset({np.sin, np.cos, np.exp, np.log, np.sqrt, np.tanh})
-"""What `Real` has as an operator or a method, of the same meaning."""
-NO_CHOICES = Choices(0)
-"""Arb decides every comparison, or gives up."""
 _EACH_REAL = np.frompyfunc(_real, 1, 1)
 
 
-class Reals(Batched):
+def _both_infinite(a: Real, b: Real) -> bool:
+    """Tell whether both are the same infinity, though their difference is not 0."""
+    if a.constant.is_finite() or b.constant.is_finite():
+        return False
+    return float(a.constant) == float(b.constant)
+
+
+class Reals(Number):
     """An array of one sample's real numbers.
 
     Parameters
     ----------
     array
         `Real` numbers, as an array of objects; or integers or truth values.
+    side
+        On which side of a kink they are; shared by all that meet.
     """
 
     __slots__ = ("array",)
 
-    def __init__(self, array: Storage) -> None:
+    choices: Side
+
+    def __init__(self, array: Storage, side: Side | None = None) -> None:
         self.array = array
-        self.begin(0, NO_CHOICES)
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Any:
-        """Leave the commonest functions of real numbers to NumPy's loop over objects.
-
-        Of these there is nothing to note and nothing to align, which would take ten times as long.
-        """
-        if ufunc not in DIRECT or method != "__call__" or options:
-            return super().__array_ufunc__(ufunc, method, *operands, **options)
-        given = [operand.array if type(operand) is Reals else operand for operand in operands]
-        for x in given:
-            if not (x.dtype.kind == "O" if type(x) is np.ndarray else type(x) in (int, float)):
-                return super().__array_ufunc__(ufunc, method, *operands)
-        try:
-            return self.with_parts((_array(ufunc(*given)),))
-        except (TypeError, AttributeError):  # integers among the objects, as in an empty sum
-            return super().__array_ufunc__(ufunc, method, *operands)
+        self.begin(0, side or Side())
 
     @classmethod
-    def from_value(cls, value: Any) -> Reals:
+    def from_value(cls, value: Any, side: Side | None = None) -> Reals:
         """Take floats for exact reals; integers stay what they are."""
         array = np.asarray(value)
-        return cls(array if array.dtype.kind in "iub" else _reals(array))
+        return cls(array if array.dtype.kind in "iub" else _reals(array), side)
 
     @property
     def parts(self) -> tuple[Storage, ...]:
@@ -246,52 +312,129 @@ class Reals(Batched):
 
     def with_parts(self, parts: Sequence[Storage], hidden: int | None = None) -> Reals:
         """Return other numbers."""
-        return Reals(_array(parts[0]))
+        return Reals(np.asarray(parts[0]), self.choices)
+
+    def take_over(self, parts: Sequence[Storage]) -> None:
+        """Hold other numbers."""
+        (self.array,) = parts
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What stands for real numbers, or that of integers and truth values."""
+        return self.stored if self.is_discrete else np.dtype(np.float64)
+
+    @property
+    def heights(self) -> Storage:
+        """Magnitudes by which pivots are chosen."""
+        height = np.frompyfunc(lambda real: float(abs(real.constant).mid()), 1, 1)
+        return np.asarray(height(_reals(self.array)), dtype=float)
+
+    def order(self, axis: int) -> NDArray[np.int64]:
+        """Return from where the sorted elements come along an axis."""
+        key = cmp_to_key(self.choices.compare)
+
+        def lane(numbers: Any) -> list[int]:
+            return sorted(range(len(numbers)), key=lambda i: key(numbers[i]))
+
+        numbers = np.moveaxis(_reals(self.array), axis, -1)
+        found = np.empty(numbers.shape, np.int64)
+        for index in np.ndindex(numbers.shape[:-1]):
+            found[index] = lane(numbers[index])
+        return np.moveaxis(found, -1, axis)
 
     def constant(self, value: Any) -> Reals:
         """Return constants."""
         if isinstance(value, list | tuple):
             return np.stack([self.lifted(item) for item in value])  # type: ignore[return-value]
-        return Reals(np.asarray(value))
+        array = _array(_real(value)) if isinstance(value, Irrational) else np.asarray(value)
+        return Reals(array, self.choices)
 
     def elementwise(self, ufunc: np.ufunc, operands: Sequence[Reals]) -> Reals:
-        """Apply to each number, by the method of that name."""
-        try:
-            return Reals(_array(ufunc(*(_reals(operand.array) for operand in operands))))
-        except (TypeError, AttributeError) as error:
-            operation = f"numpy.{ufunc.__name__}"
-            raise NoRuleError(f"Arb has no rule for {operation}", operation) from error
+        """Apply to each number; what compares, by the side of ε."""
+        if ufunc in (np.absolute, np.maximum, np.minimum):
+            a, b = operands if ufunc.nin == 2 else (operands[0], -operands[0])
+            first = np.less if ufunc is np.minimum else np.greater
+            chosen: Reals = np.where(first(a, b), a, b)  # type: ignore[assignment]
+            return chosen
+        record, name = elementary(ufunc), f"numpy.{ufunc.__name__}"
+        if record is None:
+            raise NoRuleError(f"Arb has no rule for {name}", name)
+        numbers = [_reals(operand.array) for operand in operands]
+        if record.arb is not None:
+            ufunc = np.frompyfunc(partial(applied, record), len(numbers), 1)
+        return Reals(_array(ufunc(*numbers)), self.choices)
 
     def contract(self, function: Function, operands: Sequence[Reals], terms: int) -> Reals:
         """Add up products."""
-        return Reals(_array(function(*(_reals(operand.array) for operand in operands))))
+        numbers = function(*(_reals(operand.array) for operand in operands))
+        return Reals(_reals(_array(numbers)), self.choices)
 
-    def compared(
-        self,
-        ufunc: np.ufunc,
-        a: Reals,
-        b: Reals,
-        closed: Any,
-        extremum: tuple[int, ...] | None,
-    ) -> Reals:
-        """Compare."""
-        if closed is True:
-            return Reals(np.asarray(ufunc(a.array, b.array)))
-        return Reals(np.asarray(ufunc(_reals(a.array), _reals(b.array)), dtype=bool))
+    def cancel(self, operand: Reals) -> None:
+        """Take this for an operand that was subtracted from itself."""
+        zero = np.frompyfunc(lambda a, d: Real(flint.arb(0)) if a.constant.is_finite() else d, 2, 1)
+        self.array = _array(zero(_reals(operand.array), self.array))
+
+    def compared(self, ufunc: np.ufunc, a: Reals, b: Reals, known: Comparison) -> Reals:
+        """Compare.
+
+        Raises
+        ------
+        UndecidedError
+            Where neither the enclosures nor what is known of them decides.
+        """
+        if not (a.stored.hasobject or b.stored.hasobject):
+            return Reals(np.asarray(ufunc(a.array, b.array)), self.choices)
+        left: Any
+        right: Any
+        left, right = np.broadcast_arrays(_reals(a.array), _reals(b.array))
+        signs = np.zeros(left.shape)
+        undecided = np.zeros(left.shape, bool)
+        for index in np.ndindex(left.shape):
+            try:
+                signs[index] = self.choices.compare(left[index], right[index])
+            except UndecidedError:
+                undecided[index] = True
+        if undecided.any() and not (known.equal(undecided) == undecided).all():
+            raise UndecidedError
+        return Reals(np.asarray(ufunc(signs, 0)), self.choices)
+
+    def classified(self, ufunc: np.ufunc) -> Reals:
+        """Answer `isfinite`, `isinf` or `isnan`.
+
+        Raises
+        ------
+        UndecidedError
+            If an enclosure is not finite and no infinity either, so that nothing is known.
+        """
+
+        def answer(number: Real) -> bool:
+            constant = number.constant
+            if constant.is_finite():
+                return ufunc is np.isfinite
+            if not np.isinf(float(constant.mid())) or constant.rad() != 0:
+                raise UndecidedError
+            return ufunc is np.isinf
+
+        answers = np.frompyfunc(answer, 1, 1)(_reals(self.array))
+        return Reals(np.asarray(answers, dtype=bool), self.choices)
 
     def choose(self, condition: Reals, a: Reals, b: Reals) -> Reals:
         """Take `a` where the condition holds; of truth values and integers, as they are."""
-        holds = condition.array if condition.dtype.kind == "b" else condition.array != 0
+        if condition.stored.kind == "b":
+            holds = condition.array
+        else:
+            different: Any = np.not_equal(condition, 0)
+            holds = different.array
         cases = [a.array, b.array]
         if any(case.dtype.hasobject for case in cases):
             cases = [_reals(case) for case in cases]
-        return Reals(np.where(holds.astype(bool), *cases))
+        return Reals(np.where(holds.astype(bool), *cases), self.choices)
 
 
 def _array(result: Any) -> NDArray[np.object_]:
     """Keep a single number an array."""
-    if isinstance(result, np.ndarray | np.generic):
-        return np.asarray(result)
+    if isinstance(result, np.ndarray):
+        return result
     array = np.empty((), dtype=object)
     array[()] = result
     return array

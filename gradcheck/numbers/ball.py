@@ -16,26 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numbers import functions  # noqa: F401 - what all numbers know
-from gradcheck.numbers.array import (
-    KNOWN,
-    Batched,
-    Choices,
-    Function,
-    NoRuleError,
-    Storage,
-    refused,
-)
+from gradcheck.numbers.array import Batched, Choices, Function, NoRuleError, Storage
+from gradcheck.numbers.comparisons import Comparison
+from gradcheck.numbers.dispatch import Number, refused
+from gradcheck.numbers.elementary import elementary
+from gradcheck.numbers.enclosure import EXACT, Floats, contract, is_undefined
 from gradcheck.numbers.rounding import RADIUS_INFLATION, Rounding
-from gradcheck.numbers.rules import EXACT, RULES, Floats, contract
 
 __all__ = ["EXACT", "Ball", "Choices", "NoRuleError", "Rounding", "as_ball"]
 
-KNOWN.update(RULES)
-KINKED = frozenset({np.absolute, np.maximum, np.minimum})
 
-
-class Ball(Batched):
+class Ball(Number):
     """An array of balls, one `Rounding` for all.
 
     Parameters
@@ -61,6 +52,8 @@ class Ball(Batched):
         hidden: int = 0,
         choices: Choices | None = None,
     ) -> None:
+        if rad is not EXACT and rad.shape != mid.shape:
+            rad = np.broadcast_to(rad, mid.shape)
         self.mid, self.rad, self.rounding = mid, rad, rounding
         self.begin(hidden, choices)
         self._circular: tuple[Floats, Floats] | None = None
@@ -99,6 +92,14 @@ class Ball(Batched):
         return self._circular
 
     @property
+    def undefined(self) -> NDArray[np.bool_]:
+        """Where these are NaN for every number that the operands may be, whatever the roundings.
+
+        A NaN that came of what is not known, an overflow before all, has an infinite radius.
+        """
+        return np.asarray(is_undefined(self))
+
+    @property
     def magnitude(self) -> Floats:
         """A bound on all finite numbers in the ball, NaN or infinite where there is none."""
         reach: Floats = np.abs(self.mid)
@@ -128,6 +129,32 @@ class Ball(Batched):
         hidden = self.hidden if hidden is None else hidden
         return Ball(mid, rad, self.rounding, hidden, self.choices)
 
+    def take_over(self, parts: Sequence[Storage]) -> None:
+        """Hold other midpoints and radii."""
+        self.mid, self.rad = (*parts, EXACT)[:2]
+        self._circular = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The format under judgement, unless these are integers or truth values."""
+        return self.stored if self.is_discrete else self.rounding.dtype
+
+    @property
+    def largest_integer(self) -> float:
+        """Up to which the format has all integers."""
+        return 1 / self.rounding.unit_roundoff
+
+    def pin(self, where: NDArray[np.bool_]) -> None:
+        """Take midpoints for exact."""
+        if self.rad is not EXACT and where.any():
+            self.rad = np.where(where, 0.0, self.rad)
+
+    def cancel(self, operand: Ball) -> None:
+        """Take this for an operand that was subtracted from itself."""
+        certain = np.isfinite(operand.mid) & np.isfinite(operand.rad)
+        self.pin(np.broadcast_to(certain, self.mid.shape))
+        self.settled = np.broadcast_to(certain, self.mid.shape)
+
     def constant(self, value: Any) -> Ball:
         """Return what every evaluation is given."""
         if isinstance(value, Batched):
@@ -139,67 +166,71 @@ class Ball(Batched):
 
     def elementwise(self, ufunc: np.ufunc, operands: Sequence[Ball]) -> Ball:
         """Apply the ufunc by its rule."""
-        if ufunc not in RULES:
-            raise refused(ufunc.__name__)
+        record = elementary(ufunc)
+        if record is None:
+            raise refused(f"numpy.{ufunc.__name__}")
         balls = [as_ball(operand, self.rounding) for operand in operands]
-        if ufunc in KINKED:
-            self._note_kink(operands)
-        return self._result(*RULES[ufunc](*balls, rounding=self.rounding), operands)
+        return self._result(*record.enclose(balls, self.rounding), operands)
 
-    def _note_kink(self, operands: Sequence[Ball]) -> None:
-        """Keep what is compared by an absolute value, a maximum or a minimum."""
-        hidden = max(operand.hidden for operand in operands)
-        choices = next(o.choices for o in operands if o.hidden == hidden)
-        if choices.arguments is not None:
-            first = operands[0]
-            lead, slack = first.mid, np.broadcast_to(first.rad, first.mid.shape)
-            for second in operands[1:]:
-                lead, slack = lead - second.mid, slack + second.rad
-            choices.arguments.append((lead, slack))
+    def record(self, operands: Sequence[Ball], known: Comparison) -> None:
+        """Let the choices take notice of what a function with a kink compares."""
+        a, b = operands
+        lead, slack = np.asarray(a.mid - b.mid), (a.rad + b.rad) * RADIUS_INFLATION
+        lead = np.where(known.equal(~(np.abs(lead) > slack)), np.inf, lead)
+        self.choices.record(lead, slack)
 
     def contract(self, function: Function, operands: Sequence[Ball], terms: int) -> Ball:
         """Enclose a sum of products."""
         balls = [as_ball(operand, self.rounding) for operand in operands]
-        return self._result(*contract(function, balls, terms, self.rounding), operands)
+        mid, rad = contract(function, balls, terms, self.rounding)
+        undefined = [np.isnan(ball.mid) & (ball.rad == 0) for ball in balls]
+        if any(one.any() for one in undefined):  # with such a term a sum is undefined too
+            ones = [np.ones(ball.mid.shape) for ball in balls]
+            for i, one in enumerate(undefined):
+                touched = function(*ones[:i], one.astype(float), *ones[i + 1 :])
+                rad = np.where(np.asarray(touched) > 0, 0.0, rad)
+        return self._result(mid, rad, operands)
 
     def _result(self, mid: Floats, rad: Floats, operands: Sequence[Ball]) -> Ball:
         hidden = max(operand.hidden for operand in operands)
         choices = next((o.choices for o in operands if o.hidden == hidden), self.choices)
         return Ball(mid, rad, self.rounding, hidden, choices)
 
-    def compared(
-        self,
-        ufunc: np.ufunc,
-        a: Ball,
-        b: Ball,
-        closed: Any,
-        extremum: tuple[int, ...] | None,
-    ) -> Ball:
+    def compared(self, ufunc: np.ufunc, a: Ball, b: Ball, known: Comparison) -> Ball:
         """Compare; what is open lies between 0 and 1.
 
         An exact tie of numbers is open too, for that is where a kink is; one of integers is not.
         """
-        result = np.asarray(ufunc(a.mid, b.mid), dtype=np.float64)
+        answer = np.asarray(ufunc(a.mid, b.mid), dtype=np.float64)
+        result = self._result(answer, EXACT, (a, b))
+        exact = a.rad is EXACT and b.rad is EXACT and known.axes is None
+        if known.of_integers or (exact and ufunc in (np.equal, np.not_equal)):
+            return result
         lead = a.mid.astype(np.float64, copy=False) - b.mid.astype(np.float64, copy=False)
-        choices = self._result(result, EXACT, (a, b)).choices
         slack = (a.rad + b.rad) * RADIUS_INFLATION
-        exact = a.rad is EXACT and b.rad is EXACT
-        if ufunc in (np.equal, np.not_equal) and exact and extremum is None:
-            closed = True
-        if closed is not True and extremum is None and choices.arguments is not None:
-            choices.arguments.append((lead, slack))
-        left_open = ~(np.abs(lead) > slack) & ~np.asarray(closed)
-        if extremum is not None:
-            only = left_open.sum(extremum, keepdims=True) == 1
-            result = np.where(left_open & only, ufunc(0, 0), result)
-            left_open &= ~only
-        if not left_open.any():
-            return self._result(result, EXACT, (a, b))
-        choices.note(left_open)
-        if not choices.both:
-            return self._result(result, EXACT, (a, b))
+        left_open = ~(np.abs(lead) > slack)
+        equal: Any = False
+        if left_open.any():
+            equal = known.equal(left_open)
+            left_open &= ~equal
+            result.mid = np.where(equal, ufunc(0.0, 0.0), answer)
+        if result.choices.records and known.axes is None:
+            result.choices.record(np.where(equal, np.inf, lead), slack)
+        result.choices.note(left_open)
+        if result.choices.both and left_open.any():
+            half = np.where(left_open, 0.5, 0.0)
+            return self._result(np.where(left_open, 0.5, result.mid), half, (a, b))
+        return result
+
+    def classified(self, ufunc: np.ufunc) -> Ball:
+        """Answer `isfinite`, `isinf` or `isnan`, which is open where nothing is known."""
+        answer = np.asarray(ufunc(self.mid), dtype=np.float64)
+        left_open = np.broadcast_to(~(self.rad < np.inf), answer.shape)
+        self.choices.note(left_open)
+        if not (self.choices.both and left_open.any()):
+            return self._result(answer, EXACT, (self,))
         half = np.where(left_open, 0.5, 0.0)
-        return self._result(np.where(left_open, 0.5, result), half, (a, b))
+        return self._result(np.where(left_open, 0.5, answer), half, (self,))
 
     def choose(self, condition: Ball, a: Ball, b: Ball) -> Ball:
         """Take either; where the condition is open, the smallest ball that contains both."""
@@ -213,8 +244,11 @@ class Ball(Batched):
         if is_open.any():
             low = np.minimum(a.mid - a.rad, b.mid - b.rad)
             high = np.maximum(a.mid + a.rad, b.mid + b.rad)
+            alike = (a.mid == b.mid) | (np.isnan(a.mid) & np.isnan(b.mid))
+            is_open = is_open & ~(alike & (a.rad == b.rad))
             mid = np.where(is_open, low / 2 + high / 2, mid)
-            rad = np.where(is_open, (high - low) / 2 * RADIUS_INFLATION, rad)
+            half = (high - low) / 2 * RADIUS_INFLATION
+            rad = np.where(is_open, np.where(np.isnan(half), np.inf, half), rad)
         return self._result(mid, rad, (condition, a, b))
 
     def __repr__(self) -> str:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.numbers import functions  # noqa: F401 - what all numbers know
-from gradcheck.numbers.array import Batched, Function, Storage
+from gradcheck.numbers.array import Function, Storage
+from gradcheck.numbers.comparisons import Comparison
+from gradcheck.numbers.dispatch import Number, refused
+from gradcheck.numbers.elementary import elementary
 
 
-class Plain(Batched):
+class Plain(Number):
     """An array per sample, without bounds.
 
     Parameters
@@ -23,6 +25,7 @@ class Plain(Batched):
     """
 
     __slots__ = ("array",)
+    tracks = False
 
     def __init__(self, array: Storage, hidden: int) -> None:
         self.array = array
@@ -41,6 +44,15 @@ class Plain(Batched):
         """Return other numbers."""
         return Plain(parts[0], self.hidden if hidden is None else hidden)
 
+    def take_over(self, parts: Sequence[Storage]) -> None:
+        """Hold other numbers."""
+        (self.array,) = parts
+
+    @property
+    def decisive(self) -> Storage:
+        """The real parts."""
+        return self.array.real
+
     def constant(self, value: Any) -> Plain:
         """Return a constant, in the precision that the other numbers have."""
         if isinstance(value, list | tuple):
@@ -55,6 +67,8 @@ class Plain(Batched):
         values = self._of_one_precision(operands)
         if ufunc is np.absolute and values[0].dtype.kind == "c":
             return self._result(np.where(values[0].real < 0, -values[0], values[0]), operands)
+        if values[0].dtype.kind == "c" and not any(kind.startswith("D") for kind in ufunc.types):
+            return self._result(_analytic(ufunc, values), operands)
         return self._result(np.asarray(ufunc(*values)), operands)
 
     @staticmethod
@@ -69,16 +83,13 @@ class Plain(Batched):
         """Apply to the numbers."""
         return self._result(np.asarray(function(*self._of_one_precision(operands))), operands)
 
-    def compared(
-        self,
-        ufunc: np.ufunc,
-        a: Plain,
-        b: Plain,
-        closed: Any,
-        extremum: tuple[int, ...] | None,
-    ) -> Plain:
+    def compared(self, ufunc: np.ufunc, a: Plain, b: Plain, known: Comparison) -> Plain:
         """Compare the real parts."""
-        return self._result(ufunc(a.array.real, b.array.real), (a, b))
+        return self._result(np.asarray(ufunc(a.array.real, b.array.real)), (a, b))
+
+    def classified(self, ufunc: np.ufunc) -> Plain:
+        """Answer `isfinite`, `isinf` or `isnan`."""
+        return self._result(np.asarray(ufunc(self.array)), (self,))
 
     def choose(self, condition: Plain, a: Plain, b: Plain) -> Plain:
         """Take `a` where the condition is not zero."""
@@ -87,3 +98,15 @@ class Plain(Batched):
 
     def _result(self, array: Storage, operands: Sequence[Plain]) -> Plain:
         return Plain(array, max(operand.hidden for operand in operands))
+
+
+def _analytic(ufunc: np.ufunc, values: Sequence[Storage]) -> Storage:
+    """Continue a function that NumPy has of real numbers alone, to first order."""
+    record = elementary(ufunc)
+    if record is None:
+        raise refused(ufunc.__name__)
+    reals = [value.real for value in values]
+    result = np.asarray(ufunc(*reals))
+    partials = record.partials(result, *reals)
+    slope = sum(one * value.imag for one, value in zip(partials, values, strict=True))
+    return np.asarray(result + 1j * slope)

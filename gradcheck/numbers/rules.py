@@ -1,103 +1,47 @@
-"""How far the result of each function may be from the one computed: the rules of balls.
+"""The rules by which balls pass through elementwise functions.
 
-One lemma serves every operation. Let the exact results over the operands' balls stay within
-`spread` of the exact result at the midpoints. Then they reach |midpoint| + spread at most, either
-evaluation errs by at most k·u of that, where u is the format's unit roundoff and k = 1 for
-arithmetic, and a result in the subnormal range by less than the smallest normal number besides:
-
-    radius = spread + 2·k·u·(|midpoint| + spread) + 2·smallest normal.
-
-An exact zero stays exact. Where the reach passes the largest finite number the radius is infinite:
-an honest evaluation may overflow there.
-
-A rule takes operands that have a `mid` and a `rad`, and returns both for the result.
-
-References
-----------
-N. J. Higham, *Accuracy and Stability of Numerical Algorithms*, SIAM 2002, sections 3.1 (sums of
-products) and 3.3 (running error analysis). J. van der Hoeven, *Ball arithmetic*, 2009.
+A rule takes the function's record, the operands and the format; it returns midpoints and radii.
+Most functions need no rule of their own: `smooth` encloses them by a bound on their slope, and
+where the ball is wide by their extremes on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gradcheck.numbers.array import NoRuleError
-from gradcheck.numbers.rounding import LOG1P_DIP, RADIUS_INFLATION, Rounding
+from gradcheck.numbers.enclosure import EXACT, SMALLEST, Floats, Operand, Pair, enclose
+from gradcheck.numbers.record import Elementary, no_error
+from gradcheck.numbers.rounding import RADIUS_INFLATION, Rounding
 
-Floats = NDArray[np.float64]
-Pair = tuple[Floats, Floats]
-"""Midpoints and radii."""
-
-
-class Operand(Protocol):
-    """What a rule needs to know of a ball."""
-
-    @property
-    def mid(self) -> Floats:
-        """Midpoints."""
-
-    @property
-    def rad(self) -> Floats:
-        """Radii."""
-
-    @property
-    def sin_cos(self) -> Pair:
-        """Sine and cosine of the midpoints."""
+TINY = float(np.finfo(np.float64).smallest_normal)
+"""Covers what underflows in a spread."""
+LIBRARY = 2.0**-47
+"""By how much two float64 results of NumPy's or SciPy's functions are apart, 16 ulps each."""
+WIDE = 2.0**-6
+"""From which spread on, relative to the value, extremes may be closer than the slope's bound."""
+DOUBLE = Rounding(np.dtype(np.float64))
 
 
-SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
-
-EXACT = np.zeros(())
-"""The radius of balls that are all exact; operations recognise it and save the work."""
-
-
-def enclose(
-    mid: Any,
-    spread: Any,
-    error: float,
-    zero: Any,
-    rounding: Rounding,
-    operands: Sequence[Operand] = (),
-) -> Pair:
-    """Apply the lemma of the module's docstring.
-
-    `zero()` tells where a midpoint of zero is the exact result, not an underflow. An infinity of
-    `operands` that is exact, as the −∞ of a mask is, makes the result one.
-    """
-    rad = np.asarray(np.abs(mid))
-    rad *= error
-    if spread is not EXACT:
-        rad += spread
-        rad *= (1 + error) * RADIUS_INFLATION
-    # The rest concerns results near the ends of the exponent range. Most blocks have none.
-    underflow = rounding.smallest_normal * 2.0**60  # above it, RADIUS_INFLATION covers the flush
-    overflow = rounding.largest * error / 4  # below it, the reach is below largest/2
-    if rad.size and not (rad.min() >= underflow and rad.max() <= overflow):
-        rad += (rad < underflow) * (2 * rounding.smallest_normal)
-        rad[(mid == 0) & zero()] = 0
-        reach = np.abs(mid) + spread
-        rad[~(reach <= rounding.largest / (1 + 2 * error))] = np.inf
-        if operands and np.isinf(mid).any():
-            rad[np.isinf(mid) & _infinite(*operands)] = 0
-    return np.asarray(mid), rad
-
-
-def _infinite(*operands: Operand) -> Any:
-    """Tell where one operand is an exact infinity, and the others finite."""
-    infinite = [np.isinf(operand.mid) & (operand.rad == 0) for operand in operands]
-    finite = [np.isfinite(operand.mid) & (operand.rad < np.inf) for operand in operands]
-    known = np.logical_and.reduce(np.broadcast_arrays(*map(np.logical_or, infinite, finite)))
-    return known & np.logical_or.reduce(np.broadcast_arrays(*infinite))
-
-
-def _is_zero(a: Operand) -> Any:
+def is_zero(a: Operand) -> Any:
+    """Tell where an operand is zero for certain."""
     return (a.mid == 0) & (a.rad == 0)
+
+
+def ends(a: Operand) -> Pair:
+    """Return the ends of a ball, rounded outward."""
+    pad = (np.abs(a.mid) + a.rad) * 2.0**-51
+    return a.mid - a.rad - pad, a.mid + a.rad + pad
+
+
+def errors(record: Elementary, rounding: Rounding) -> float:
+    """Return the relative distance of two evaluations."""
+    return rounding.two_errors(2 * record.accuracy(rounding))
+
+
+# Arithmetic
 
 
 def _sum_spread(a: Operand, b: Operand) -> Floats:
@@ -121,29 +65,20 @@ def _product_spread(a: Operand, b: Operand) -> Floats:
     return spread
 
 
-def _add(a: Operand, b: Operand, rounding: Rounding) -> Pair:
-    spread = _sum_spread(a, b)
-    error = rounding.arithmetic_error
-    return enclose(a.mid + b.mid, spread, error, lambda: spread == 0, rounding, (a, b))
+def sum_rule(record: Elementary, a: Operand, b: Operand, rounding: Rounding) -> Pair:
+    """Add or subtract."""
+    spread, error = _sum_spread(a, b), rounding.arithmetic_error
+    mid = record.ufunc(a.mid, b.mid)
+    return enclose(mid, spread, error, lambda: spread == 0, rounding, (a, b))
 
 
-def _subtract(a: Operand, b: Operand, rounding: Rounding) -> Pair:
-    spread = _sum_spread(a, b)
-    error = rounding.arithmetic_error
-    return enclose(a.mid - b.mid, spread, error, lambda: spread == 0, rounding, (a, b))
+def multiply(record: Elementary, a: Operand, b: Operand, rounding: Rounding) -> Pair:
+    """Multiply."""
+    spread, error = _product_spread(a, b), rounding.arithmetic_error
+    return enclose(a.mid * b.mid, spread, error, lambda: is_zero(a) | is_zero(b), rounding)
 
 
-def _multiply(a: Operand, b: Operand, rounding: Rounding) -> Pair:
-    return enclose(
-        a.mid * b.mid,
-        _product_spread(a, b),
-        rounding.arithmetic_error,
-        lambda: _is_zero(a) | _is_zero(b),
-        rounding,
-    )
-
-
-def _divide(a: Operand, b: Operand, rounding: Rounding) -> Pair:
+def divide(record: Elementary, a: Operand, b: Operand, rounding: Rounding) -> Pair:
     """Bound |a'/b' − a/b| ≤ (rad a + |a/b|·rad b)/|b'|."""
     quotient = a.mid / b.mid
     # The exact quotient of the midpoints may be half an ulp, or half a subnormal, larger; and
@@ -156,74 +91,36 @@ def _divide(a: Operand, b: Operand, rounding: Rounding) -> Pair:
     error = rounding.arithmetic_error
     if np.isinf(a.mid).any():  # an exact infinity stays one if the sign of the divisor is known
         spread = np.where(np.isinf(a.mid) & (nearest > 0), 0.0, spread)
-        return enclose(quotient, spread, error, lambda: _is_zero(a), rounding, (a, b))
-    return enclose(quotient, spread, error, lambda: _is_zero(a), rounding)
+        return enclose(quotient, spread, error, lambda: is_zero(a), rounding, (a, b))
+    return enclose(quotient, spread, error, lambda: is_zero(a), rounding)
 
 
-def contract(
-    function: Callable[..., Any], operands: Sequence[Operand], terms: int, rounding: Rounding
-) -> Pair:
-    """Enclose a sum of `terms` products of one or two factors, added in any order, fused or not.
+def unrounded(record: Elementary, a: Operand, rounding: Rounding) -> Pair:
+    """Change the sign, or not."""
+    return record.ufunc(a.mid), a.rad
 
-    `function` is linear in each operand. With |a| + rad in place of every operand it bounds the sum
-    of the magnitudes of all that is added, and each addition and each multiplication errs by a
-    roundoff of that at most.
+
+def extremum(record: Elementary, a: Operand, b: Operand, rounding: Rounding) -> Pair:
+    """Bound how much larger, and how much smaller, the larger of two can be; or the smaller.
+
+    A number that is behind by `gap` exceeds by rad − gap at most; and the larger of a' and b' is
+    no less than either.
     """
-    mids = [operand.mid for operand in operands]
-    sizes = [np.abs(mid) for mid in mids]
-    reaches = [
-        size if operand.rad is EXACT else size + operand.rad
-        for size, operand in zip(sizes, operands, strict=True)
-    ]
-    roundoffs = terms - 1 + len(operands) - 1
-    inflation = 1 + (terms * len(operands) + 64) * 2.0**-52
-    error = rounding.two_errors(roundoffs) * inflation
-    mid = np.asarray(function(*mids))
-    reach = np.asarray(function(*reaches)) * inflation
-    rad = np.asarray(error * reach)
-    for i, operand in enumerate(operands):
-        if operand.rad is not EXACT:
-            rad = rad + function(*sizes[:i], operand.rad, *reaches[i + 1 :])
-    rad = np.asarray(rad * inflation)
-    if rad.size:
-        if roundoffs and not rad.min() >= rounding.smallest_normal * terms * 2.0**60:
-            rad += 4 * terms * rounding.smallest_normal
-        if not reach.all():  # nothing but zeros is added, unless products underflow
-            present = function(*((size != 0).astype(np.float64) for size in reaches))
-            rad[np.asarray(present) == 0] = 0
-        rad[~(reach <= rounding.largest / (1 + 2 * error)) | np.isnan(rad)] = np.inf
-    return mid, rad
-
-
-def _negative(a: Operand, rounding: Rounding) -> Pair:
-    return -a.mid, a.rad
-
-
-def _positive(a: Operand, rounding: Rounding) -> Pair:
-    return a.mid, a.rad
-
-
-def _absolute(a: Operand, rounding: Rounding) -> Pair:
-    return np.abs(a.mid), a.rad
-
-
-def _maximum(a: Operand, b: Operand, rounding: Rounding) -> Pair:
-    """Bound |max(a', b') − max(a, b)| ≤ max(rad a, rad b), and less where one is surely larger."""
-    return _larger(np.maximum(a.mid, b.mid), a, b, a.mid - b.mid)
-
-
-def _minimum(a: Operand, b: Operand, rounding: Rounding) -> Pair:
-    return _larger(np.minimum(a.mid, b.mid), a, b, b.mid - a.mid)
-
-
-def _larger(mid: Floats, a: Operand, b: Operand, lead: Floats) -> Pair:
+    mid = record.ufunc(a.mid, b.mid)
     if a.rad is EXACT and b.rad is EXACT:
         return mid, EXACT
-    apart = np.abs(lead) > (a.rad + b.rad) * RADIUS_INFLATION
-    return mid, np.where(apart, np.where(lead > 0, a.rad, b.rad), np.maximum(a.rad, b.rad))
+    ahead, behind = [], []
+    for operand in (a, b):
+        gap = np.where(mid == operand.mid, 0.0, np.abs(mid - operand.mid))
+        rad = operand.rad * (1 + 2.0**-51)  # covers the difference's rounding
+        ahead.append(rad - gap * (1 - 2.0**-52))
+        behind.append(rad + gap)
+    spread = np.maximum(np.maximum(*ahead), np.minimum(*behind)) * (1 + 2.0**-51)
+    spread = np.minimum(spread, np.maximum(a.rad, b.rad))
+    return mid, np.where(np.isnan(spread), np.inf, spread)
 
 
-def _power(a: Operand, exponent: Operand, rounding: Rounding) -> Pair:
+def power(record: Elementary, a: Operand, exponent: Operand, rounding: Rounding) -> Pair:
     """aᵖ for one constant p, by products, a root, or a library's power.
 
     The derivative p·aᵖ⁻¹ is largest at one end of the ball, which must not reach zero unless p is a
@@ -233,47 +130,61 @@ def _power(a: Operand, exponent: Operand, rounding: Rounding) -> Pair:
         raise NoRuleError("balls can be raised to one constant power, not to an array of powers")
     p = float(exponent.mid)
     if p == 2:
-        return _multiply(a, a, rounding)
+        return multiply(record, a, a, rounding)
     value = np.power(a.mid, p)
     if p == 0:
         return value, EXACT
-    error = max(rounding.error_of("power"), rounding.two_errors(abs(p)))
+    error = rounding.two_errors(2 * record.accuracy(rounding, a.mid, p))
     size = np.abs(a.mid)
-    if a.rad is EXACT:
-        spread = EXACT
-    else:
-        end = (size + a.rad) if p >= 1 else np.maximum(size * (1 - 2.0**-52) - a.rad, 0)
-        # The derivative's own rounding is relative; RADIUS_INFLATION covers the rest.
-        slope = abs(p) * np.power(end, p - 1) * (1 + rounding.error_of("power"))
-        spread = np.where(a.rad > 0, slope * a.rad, 0.0)
-        if p != int(p):
-            spread = np.where(a.mid - a.rad < 0, np.inf, spread)
+    spread = EXACT
+    if a.rad is not EXACT:
+        near = np.maximum(size * (1 - 2.0**-51) - a.rad * (1 + 2.0**-51), 0)
+        far = (size + a.rad) * (1 + 2.0**-51)
+        slope = abs(p) * np.power(far if p >= 1 else near, p - 1) * (1 + LIBRARY)
+        spread = slope * a.rad
+        if not (spread <= WIDE * np.abs(value)).all():
+            crosses = a.rad >= size
+            nearer, farther = np.power(near, p), np.power(far, p)
+            least = np.where(crosses, -farther if p % 2 else 0.0, nearer)
+            apart = np.maximum(np.abs(farther - np.abs(value)), np.abs(least - np.abs(value)))
+            apart += (np.maximum(np.abs(farther), np.abs(nearer)) + np.abs(value)) * LIBRARY + TINY
+            spread = np.fmin(spread, apart)
+        spread = np.where(a.rad > 0, spread, 0.0)
+        outside = ~(a.rad < np.inf) | (a.mid < a.rad) & (p != int(p))
+        spread = np.where(outside | np.isnan(spread), np.inf, spread)
     if exponent.rad.any():  # a constant that the format rounds: ∂aᵖ/∂p = aᵖ·log a
         logarithm = np.abs(np.log(size)) + 1
         spread = spread + np.where(size > 0, value * logarithm * exponent.rad * 2, 0.0)
-    return _early_overflow(*enclose(value, spread, error, lambda: _is_zero(a), rounding), rounding)
+    return _early_overflow(*enclose(value, spread, error, lambda: is_zero(a), rounding), rounding)
 
 
-def _sqrt(a: Operand, rounding: Rounding) -> Pair:
-    """Bound |√a' − √a| = |a' − a|/(√a' + √a) ≤ rad/√a."""
+# One operand
+
+
+def sqrt(record: Elementary, a: Operand, rounding: Rounding) -> Pair:
+    """Bound |√a' − √a| = |a' − a|/(√a' + √a)."""
     value = np.sqrt(a.mid)
     spread: Floats = EXACT
     if a.rad is not EXACT:
-        spread = np.where(a.rad > 0, a.rad / (value * (1 - 2.0**-52)), 0.0)
+        least = np.sqrt(np.maximum(a.mid * (1 - 2.0**-52) - a.rad, 0))
+        spread = np.where(a.rad > 0, a.rad / ((value + least) * (1 - 2.0**-51)), 0.0)
         spread = np.where(a.mid - a.rad < 0, np.inf, spread)
-    return enclose(value, spread, rounding.error_of("sqrt"), lambda: _is_zero(a), rounding)
+    error = errors(record, rounding)
+    return enclose(value, spread, error, lambda: is_zero(a), rounding, (a,))
 
 
-def _sin(a: Operand, rounding: Rounding) -> Pair:
+def sine(record: Elementary, a: Operand, rounding: Rounding) -> Pair:
+    """Sine."""
     sine, cosine = a.sin_cos
     spread = _circular_spread(cosine, a.rad, rounding)
-    return enclose(sine, spread, rounding.error_of("sin"), lambda: _is_zero(a), rounding)
+    return enclose(sine, spread, errors(record, rounding), lambda: is_zero(a), rounding)
 
 
-def _cos(a: Operand, rounding: Rounding) -> Pair:
+def cosine(record: Elementary, a: Operand, rounding: Rounding) -> Pair:
+    """Cosine."""
     sine, cosine = a.sin_cos
     spread = _circular_spread(sine, a.rad, rounding)
-    return enclose(cosine, spread, rounding.error_of("cos"), lambda: False, rounding)
+    return enclose(cosine, spread, errors(record, rounding), lambda: False, rounding)
 
 
 def _circular_spread(slope: Floats, rad: Floats, rounding: Rounding) -> Floats:
@@ -293,148 +204,144 @@ def _circular_spread(slope: Floats, rad: Floats, rounding: Rounding) -> Floats:
     return spread
 
 
-def _tan(a: Operand, rounding: Rounding) -> Pair:
+def tangent(record: Elementary, a: Operand, rounding: Rounding) -> Pair:
     """Bound |tan' | = 1 + tan² over the ball, at the end that is nearer to the pole."""
     value = np.tan(a.mid)
-    error = rounding.error_of("tan")
     spread: Floats = EXACT
     if a.rad is not EXACT:
         _, cosine = a.sin_cos
         nearest = np.abs(cosine) * (1 - rounding.library_error) - a.rad  # of |cos| on the ball
         spread = np.where(nearest > 0, a.rad / nearest**2, np.inf)
         spread = np.where(a.rad > 0, spread, 0.0)
-    return enclose(value, spread, error, lambda: _is_zero(a), rounding)
+    return enclose(value, spread, errors(record, rounding), lambda: is_zero(a), rounding)
 
 
-def _exp(a: Operand, rounding: Rounding) -> Pair:
-    """Bound |e^(m + e) − eᵐ| ≤ eᵐ·(e^rad − 1)."""
+def exponential(record: Elementary, a: Operand, rounding: Rounding) -> Pair:
+    """Bound |e^(m + e) − eᵐ| ≤ eᵐ·(r + r²) for r ≤ 1, as (eʳ − 1 − r)/r² ≤ e − 2 < 0.72."""
     value = np.exp(a.mid)
-    error = rounding.error_of("exp")
     spread: Floats = EXACT
     if a.rad is not EXACT:
-        # The exact exponential of the midpoint may exceed NumPy's by its library error.
-        reach = value * (1 + error) + np.finfo(np.float64).smallest_normal
-        spread = reach * _expm1_bound(a.rad)
-
-    def zero() -> Any:
-        return (a.mid == -np.inf) & (a.rad == 0)
-
-    return _early_overflow(*enclose(value, spread, error, zero, rounding), rounding)
-
-
-def _expm1(a: Operand, rounding: Rounding) -> Pair:
-    error = rounding.error_of("expm1")
-    spread: Floats = EXACT
-    if a.rad is not EXACT:
-        reach = np.exp(a.mid) * (1 + rounding.error_of("exp")) + np.finfo(float).smallest_normal
-        spread = reach * _expm1_bound(a.rad)
-    return enclose(np.expm1(a.mid), spread, error, lambda: _is_zero(a), rounding)
+        if a.rad.size and not a.rad.max() <= 1:
+            spread = _smooth_spread(record, a, value)
+        else:  # the exact exponential of the midpoint may exceed NumPy's by its library error
+            reach = value * (1 + errors(record, rounding)) + TINY
+            spread = reach * _expm1_bound(a.rad)
+    return _finished(record, a, value, spread, rounding)
 
 
 def _expm1_bound(r: Floats) -> Floats:
-    """Upper bound on eʳ − 1 for r ≥ 0: r + r² up to 1, where (eʳ − 1 − r)/r² ≤ e − 2 < 0.72."""
-    bound = r + r * r
-    if r.size and not r.max() <= 1:
-        bound = np.where(r <= 1, bound, np.expm1(r) * RADIUS_INFLATION)
-    return np.asarray(bound)
+    return r + r * r
 
 
-def _smooth(
-    name: str,
-    function: np.ufunc,
-    slope: Callable[[Floats, Floats], Floats],
-    zero_at_zero: bool,
-    a: Operand,
-    rounding: Rounding,
+def smooth(record: Elementary, a: Operand, rounding: Rounding) -> Pair:
+    """Enclose a function of one number by its slope, its extremes and its range."""
+    value = record.ufunc(a.mid)
+    spread = EXACT if a.rad is EXACT else _smooth_spread(record, a, value)
+    return _finished(record, a, value, spread, rounding)
+
+
+def _smooth_spread(record: Elementary, a: Operand, value: Floats) -> Floats:
+    low, high = ends(a)
+    assert record.slope is not None  # noqa: S101 - a table's row that has this rule has a slope
+    spread = record.slope(low, high) * (1 + LIBRARY) * a.rad + TINY
+    if record.extremes is not None and not (spread <= WIDE * np.abs(value)).all():
+        found = [record.ufunc(place) for place in record.extremes(low, high)]
+        apart = np.maximum(*(np.abs(other - value) for other in found))
+        reach = np.maximum(np.maximum(*map(np.abs, found)), np.abs(value))
+        besides = 2 * record.also(DOUBLE, reach, (low,), (high,))
+        spread = np.fmin(spread, apart + reach * LIBRARY + besides + TINY)
+    spread = np.fmin(spread, (record.range[1] - record.range[0]) * (1 + LIBRARY))
+    inside = (low >= record.domain[0]) & (high <= record.domain[1]) & (a.rad < np.inf)
+    spread = np.where(inside & ~np.isnan(spread), spread, np.inf)
+    return np.where(a.rad > 0, spread, 0.0)
+
+
+def _finished(
+    record: Elementary, a: Operand, value: Floats, spread: Floats, rounding: Rounding
 ) -> Pair:
-    """Enclose a function whose derivative on a ball is at most `slope(mid, rad)`, NaN if undefined.
+    """Add what the evaluations err."""
+    if record.also is not no_error:
+        low, high = (a.mid, a.mid) if a.rad is EXACT else ends(a)
+        besides = record.also(rounding, np.abs(value) + spread, (low,), (high,))
+        spread = spread + 2 * besides * RADIUS_INFLATION
 
-    The slope is computed by library functions itself, which err by 8 ulps of float64 at most.
-    """
-    spread: Floats = EXACT
-    if a.rad is not EXACT:
-        with np.errstate(all="ignore"):
-            steepest = slope(a.mid, a.rad) * (1 + 2.0**-48)
-        spread = np.where(a.rad > 0, steepest * a.rad, 0.0)
-        spread = np.where(np.isnan(spread), np.inf, spread)
-    value = function(a.mid)
-    if name in ("sinh", "cosh"):  # computed as e^(x − log 2), whose argument is rounded
-        roundoffs = 4 * (np.abs(a.mid) + a.rad) * rounding.unit_roundoff
-        spread = spread + np.abs(value) * roundoffs * RADIUS_INFLATION
-    if name == "log1p" and rounding.dtype == np.float64:
-        low, high, ulps = LOG1P_DIP
-        in_dip = (a.mid + a.rad > low) & (a.mid - a.rad < high)
-        spread = spread + np.where(in_dip, np.abs(value) * rounding.two_errors(2 * ulps), 0.0)
-    at_zero = (lambda: _is_zero(a)) if zero_at_zero else (lambda: a.rad == 0)
-    return _early_overflow(
-        *enclose(value, spread, rounding.error_of(name), at_zero, rounding), rounding
-    )
+    def zero() -> Any:
+        return False if record.zero is None else (a.mid == record.zero) & (a.rad == 0)
+
+    error = errors(record, rounding)
+    return _early_overflow(*enclose(value, spread, error, zero, rounding, (a,)), rounding)
 
 
 def _early_overflow(mid: Floats, rad: Floats, rounding: Rounding) -> Pair:
     """Let results near the largest number be infinite, as those of some libraries are.
 
     PyTorch's sinh and JAX's x⁻² overflow by a factor 2 to 4 too early; JAX's float32 exponential
-    errs by more than 4 ulps there alone.
+    errs by more than 4 ulps there alone. An infinity that is exact is no such result.
     """
     reach = np.abs(mid) + rad
     if rad.size and not reach.max() <= rounding.largest / 4:
-        rad = np.where(reach <= rounding.largest / 4, rad, np.inf)
+        settled = np.isinf(mid) & (rad == 0)
+        rad = np.where((reach <= rounding.largest / 4) | settled, rad, np.inf)
     return mid, rad
 
 
-def _reciprocal_of(lower: Floats) -> Floats:
-    return np.where(lower > 0, 1 / lower, np.nan)
+# Two operands
 
 
-def _nearest_to_zero(mid: Floats, rad: Floats) -> Floats:
-    return np.maximum(np.abs(mid) * (1 - 2.0**-52) - rad, 0)
+def hypotenuse(record: Elementary, a: Operand, b: Operand, rounding: Rounding) -> Pair:
+    """Bound |h' − h| = |Σ(a'² − a²)|/(h' + h) ≤ Σ(2·|a|·rad + rad²)/(2h − R), and by R.
+
+    R is the length of the two radii.
+    """
+    value = np.hypot(a.mid, b.mid)
+    spread: Floats = EXACT
+    if not (a.rad is EXACT and b.rad is EXACT):
+        wide = np.hypot(a.rad, b.rad) * (1 + LIBRARY)
+        twice = sum(c.rad * (2 * np.abs(c.mid) / value + c.rad / value) for c in (a, b))
+        below = 2 - wide / value
+        spread = np.fmin(wide, np.where(below > 0, twice / below, np.inf) * (1 + LIBRARY) + TINY)
+        spread = np.where(wide > 0, spread, 0.0)
+    error = errors(record, rounding)
+    rounded = enclose(value, spread, error, lambda: is_zero(a) & is_zero(b), rounding, (a, b))
+    return _early_overflow(*rounded, rounding)
 
 
-def _log_slope(mid: Floats, rad: Floats) -> Floats:
-    return _reciprocal_of(mid * (1 - 2.0**-52) - rad)
+def angle(record: Elementary, y: Operand, x: Operand, rounding: Rounding) -> Pair:
+    """Bound the angle at which a ball of radius R is seen from the distance h: arcsin(R/h).
+
+    Across the cut, where y changes its sign left of zero, nothing but the range is known; a zero
+    may have either sign.
+    """
+    value = np.arctan2(y.mid, x.mid)
+    distance = np.hypot(y.mid, x.mid)
+    ratio = np.hypot(y.rad, x.rad) / distance * (1 + LIBRARY)
+    spread = np.where(ratio < 1, np.arcsin(np.minimum(ratio, 1)) * (1 + LIBRARY), np.inf)
+    spread = np.where((y.rad == 0) & (x.rad == 0), 0.0, spread)
+    across = (np.abs(y.mid) <= y.rad) & (x.mid <= x.rad)
+    spread = np.where(across | ~(spread <= 2 * np.pi), 2 * np.pi * (1 + LIBRARY), spread)
+    spread = np.where((y.rad < np.inf) & (x.rad < np.inf), spread, np.inf)
+
+    def zero() -> Any:
+        return is_zero(y) & (x.mid > x.rad)
+
+    return enclose(value, spread, errors(record, rounding), zero, rounding)
 
 
-def _log1p_slope(mid: Floats, rad: Floats) -> Floats:
-    return _reciprocal_of((1 + mid) * (1 - 2.0**-51) - rad)
+def log_of_sum(record: Elementary, a: Operand, b: Operand, rounding: Rounding) -> Pair:
+    """Bound by the slopes, which are positive and add up to 1."""
+    value = np.logaddexp(a.mid, b.mid)
+    lead = np.where(a.mid == b.mid, 0.0, a.mid - b.mid)
+    slack = a.rad + b.rad
+    spread = np.fmin(
+        np.maximum(a.rad, b.rad), _share(lead + slack) * a.rad + _share(slack - lead) * b.rad
+    )
+    lows, highs = ([c.mid + sign * c.rad for c in (a, b)] for sign in (-1, 1))
+    besides = record.also(rounding, np.abs(value) + spread, lows, highs)
+    besides = np.where(np.isinf(value), 0.0, besides)  # one that is exact, or has no bound anyway
+    spread = spread * (1 + LIBRARY) + 2 * besides * RADIUS_INFLATION
+    return enclose(value, spread, errors(record, rounding), lambda: False, rounding, (a, b))
 
 
-def _tanh_slope(mid: Floats, rad: Floats) -> Floats:
-    return 1 / np.cosh(np.minimum(_nearest_to_zero(mid, rad), 700.0)) ** 2
-
-
-def _hyperbolic_slope(mid: Floats, rad: Floats) -> Floats:
-    return np.cosh(np.abs(mid) + rad)
-
-
-def _arctan_slope(mid: Floats, rad: Floats) -> Floats:
-    return 1 / (1 + _nearest_to_zero(mid, rad) ** 2)
-
-
-Rule = Callable[..., Pair]
-
-RULES: dict[np.ufunc, Rule] = {
-    np.add: _add,
-    np.subtract: _subtract,
-    np.multiply: _multiply,
-    np.divide: _divide,
-    np.negative: _negative,
-    np.positive: _positive,
-    np.absolute: _absolute,
-    np.maximum: _maximum,
-    np.minimum: _minimum,
-    np.power: _power,
-    np.sqrt: _sqrt,
-    np.sin: _sin,
-    np.cos: _cos,
-    np.tan: _tan,
-    np.exp: _exp,
-    np.expm1: _expm1,
-    np.log: partial(_smooth, "log", np.log, _log_slope, False),
-    np.log1p: partial(_smooth, "log1p", np.log1p, _log1p_slope, True),
-    np.tanh: partial(_smooth, "tanh", np.tanh, _tanh_slope, True),
-    np.sinh: partial(_smooth, "sinh", np.sinh, _hyperbolic_slope, True),
-    np.cosh: partial(_smooth, "cosh", np.cosh, _hyperbolic_slope, False),
-    np.arctan: partial(_smooth, "arctan", np.arctan, _arctan_slope, True),
-}
-"""The elementwise functions that balls know, each with the rule that encloses its result."""
+def _share(lead: Any) -> Any:
+    """Return a number that is no less than 1/(1 + e^−lead)."""
+    return np.minimum(1 / (1 + np.exp(-lead)) * (1 + LIBRARY) + TINY, 1)

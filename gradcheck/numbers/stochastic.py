@@ -28,24 +28,18 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numbers import functions  # noqa: F401 - what all numbers know
-from gradcheck.numbers.array import Batched, Choices, Function, Storage, refused
-from gradcheck.numbers.rounding import LOG1P_DIP, Rounding
-from gradcheck.numbers.rules import RULES
+from gradcheck.numbers.array import Choices, Function, Storage
+from gradcheck.numbers.comparisons import Comparison
+from gradcheck.numbers.dispatch import Number, refused
+from gradcheck.numbers.elementary import elementary
+from gradcheck.numbers.record import LINEAR, Elementary
+from gradcheck.numbers.rounding import Rounding
 
 Floats = NDArray[np.float64]
 
 RUNS = 16
 ALPHA = 1e-12
 """How probable it is that an honest comparison is beyond its bar: 0.001 false alarms in 10⁹."""
-
-LINEAR = 0.5
-"""How wide a bar may be, relative to the length over which a function bends."""
-
-ARITHMETIC = frozenset({np.add, np.subtract, np.multiply, np.divide})
-"""Functions that are correctly rounded."""
-EXACT = frozenset({np.negative, np.positive, np.absolute, np.maximum, np.minimum})
-"""Functions that do not round."""
 
 
 @lru_cache
@@ -93,7 +87,7 @@ class Noise:
         return np.asarray((fractions.reshape(shape) * 2 - 1) * sqrt(3))
 
 
-class Stochastic(Batched):
+class Stochastic(Number):
     """An array of numbers, each evaluated `RUNS` + 1 times.
 
     Parameters
@@ -141,6 +135,8 @@ class Stochastic(Batched):
     @property
     def left_open(self) -> NDArray[np.bool_]:
         """Of the answer to a comparison, where it is open."""
+        if not self.hidden:
+            return np.zeros(self.runs.shape, bool)
         return np.asarray((self.runs != self.runs[0]).any(axis=0))
 
     def whole(self) -> tuple[Storage, ...]:
@@ -151,6 +147,31 @@ class Stochastic(Batched):
         """Return other evaluations."""
         hidden = self.hidden if hidden is None else hidden
         return Stochastic(parts[0], self.rounding, self.noise, hidden, self.choices)
+
+    def take_over(self, parts: Sequence[Storage]) -> None:
+        """Hold other evaluations."""
+        (self.runs,) = parts
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The format under judgement, unless these are integers or truth values."""
+        return self.stored if self.is_discrete else self.rounding.dtype
+
+    @property
+    def largest_integer(self) -> float:
+        """Up to which the format has all integers."""
+        return 1 / self.rounding.unit_roundoff
+
+    def pin(self, where: NDArray[np.bool_]) -> None:
+        """Let all runs agree with the unperturbed one."""
+        if where.any():
+            self.runs = np.where(where, self.mid, self.runs)
+
+    def cancel(self, operand: Stochastic) -> None:
+        """Take this for an operand that was subtracted from itself."""
+        certain = np.broadcast_to(np.isfinite(operand.runs).all(axis=0), self.mid.shape)
+        self.pin(certain)
+        self.settled = certain
 
     def constant(self, value: Any) -> Stochastic:
         """Return what every evaluation is given."""
@@ -195,51 +216,37 @@ class Stochastic(Batched):
 
     def elementwise(self, ufunc: np.ufunc, operands: Sequence[Stochastic]) -> Stochastic:
         """Apply the ufunc to every run, and let it err."""
-        if ufunc not in RULES:
-            raise refused(ufunc.__name__)
+        record = elementary(ufunc)
+        if record is None:
+            raise refused(f"numpy.{ufunc.__name__}")
         values = [_floats(operand.runs) for operand in operands]
         result = np.asarray(ufunc(*values))
-        if ufunc in EXACT:
+        mids = [_floats(operand.mid) for operand in operands]
+        ulps = record.accuracy(self.rounding, *mids)
+        if ulps == 0:
             return self._result(result, operands)
-        squares = ufunc is np.power and np.all(values[1] == 2)
-        correctly_rounded = ufunc in ARITHMETIC or squares
-        roundoffs = 1.0 if correctly_rounded else 2 * self.rounding.allowance(ufunc.__name__)
-        roundoffs = roundoffs + self._more_roundoffs(ufunc, operands[0].mid)
-        error = roundoffs * self.rounding.unit_roundoff * np.abs(result)
+        error = 2 * ulps * self.rounding.unit_roundoff * np.abs(result)
+        error = error + record.also(self.rounding, np.abs(result), mids, mids)
         if ufunc not in (np.add, np.subtract):  # what underflows is no exact zero
             lost = (result == 0) & _all_present(values) & np.isfinite(values[0])
             error = np.where(lost, self.rounding.smallest_normal, error)
-        result[1:][:, self._bends(ufunc, operands, result.shape[1:])] = np.nan
+        result[1:][:, self._bends(record, operands, result[0], error[0])] = np.nan
         return self._perturbed(result, error, operands)
 
-    def _more_roundoffs(self, ufunc: np.ufunc, argument: Floats) -> Any:
-        """Return what some functions err besides, as in the rules of balls."""
-        if ufunc in (np.sinh, np.cosh):
-            return 2 * np.abs(argument)
-        if ufunc is np.log1p and self.rounding.dtype == np.float64:
-            low, high, ulps = LOG1P_DIP
-            return np.where((argument > low) & (argument < high), 2 * ulps, 0.0)
-        return 0.0
-
     def _bends(
-        self, ufunc: np.ufunc, operands: Sequence[Stochastic], shape: tuple[int, ...]
+        self, record: Elementary, operands: Sequence[Stochastic], value: Floats, error: Floats
     ) -> NDArray[np.bool_]:
-        """Tell where a function is far from linear over the bars of its arguments."""
+        """Tell where a function is far from linear over the bars of its arguments.
+
+        One that is as good as constant there does not bend.
+        """
         wide = [operand.rad for operand in operands]
-        sizes = [np.abs(operand.mid) for operand in operands]
-        if ufunc in (np.add, np.subtract):
-            bends: Any = False
-        elif ufunc is np.multiply:
-            bends = (wide[0] > LINEAR * sizes[0]) & (wide[1] > LINEAR * sizes[1])
-        elif ufunc is np.divide:
-            bends = wide[1] > LINEAR * sizes[1]
-        elif ufunc in (np.log, np.sqrt, np.power):
-            bends = wide[0] > LINEAR * sizes[0]
-        elif ufunc is np.log1p:
-            bends = wide[0] > LINEAR * np.abs(1 + operands[0].mid)
-        else:
-            bends = wide[0] > LINEAR
-        return np.broadcast_to(bends, shape)
+        bends = record.bends(wide, [operand.mid for operand in operands])
+        if len(operands) == 1 and record.extremes is not None and np.any(bends):
+            places = record.extremes(operands[0].mid - wide[0], operands[0].mid + wide[0])
+            least, most = (record.ufunc(place) for place in places)
+            bends = bends & ~(np.abs(most - least) <= error)
+        return np.broadcast_to(bends, value.shape)
 
     def contract(
         self, function: Function, operands: Sequence[Stochastic], terms: int
@@ -287,32 +294,39 @@ class Stochastic(Batched):
         return Stochastic(runs, self.rounding, self.noise, leading.hidden, leading.choices)
 
     def compared(
-        self,
-        ufunc: np.ufunc,
-        a: Stochastic,
-        b: Stochastic,
-        closed: Any,
-        extremum: tuple[int, ...] | None,
+        self, ufunc: np.ufunc, a: Stochastic, b: Stochastic, known: Comparison
     ) -> Stochastic:
         """Compare; each run answers what is open at random."""
         lead = self._result(_floats(a.runs) - _floats(b.runs), (a, b))
-        result = np.asarray(ufunc(a.mid, b.mid), dtype=np.float64)
-        left_open = np.zeros(result.shape, bool)
-        if closed is not True:
-            left_open = ~(np.abs(lead.mid) > lead.rad) & ~np.asarray(closed)
-            if ufunc in (np.equal, np.not_equal) and extremum is None:
+        answer = np.asarray(ufunc(a.mid, b.mid), dtype=np.float64)
+        left_open = np.zeros(answer.shape, bool)
+        if not known.of_integers:
+            left_open = ~(np.abs(lead.mid) > lead.rad)
+            if ufunc in (np.equal, np.not_equal) and known.axes is None:
                 left_open &= lead.rad > 0
-        if extremum is not None:
-            only = left_open.sum(extremum, keepdims=True) == 1
-            result = np.where(left_open & only, ufunc(0, 0), result)
-            left_open &= ~only
-        runs = np.array(np.broadcast_to(result, lead.runs.shape))
-        lead.choices.note(left_open)
-        if lead.choices.both and left_open.any():
+        if left_open.any():
+            equal = known.equal(left_open)
+            left_open &= ~(equal | _is_apart(a, b) | _is_apart(b, a))
+            answer = np.where(equal, ufunc(0.0, 0.0), answer)
+        return self._answered(answer, left_open, (a, b))
+
+    def classified(self, ufunc: np.ufunc) -> Stochastic:
+        """Answer `isfinite`, `isinf` or `isnan`, which is open where nothing is known."""
+        return self._answered(ufunc(self.mid).astype(np.float64), ~(self.rad < np.inf), (self,))
+
+    def _answered(
+        self, answer: Floats, left_open: NDArray[np.bool_], operands: Sequence[Stochastic]
+    ) -> Stochastic:
+        """Return truth values, at random where they are open."""
+        result = self._result(answer, operands)
+        lead = result.hidden and (RUNS + 1,)
+        result.runs = runs = np.array(np.broadcast_to(answer, (*(lead or ()), *answer.shape)))
+        result.choices.note(left_open)
+        if result.choices.both and result.hidden and left_open.any():
             answers = self.noise.bits(runs[1:].shape)
             answers[0], answers[1] = True, False  # both are given, whatever chance says
             runs[1:] = np.where(left_open, answers, runs[1:])
-        return self._result(runs, (a, b))
+        return result
 
     def choose(self, condition: Stochastic, a: Stochastic, b: Stochastic) -> Stochastic:
         """Take either, run by run."""
@@ -321,6 +335,11 @@ class Stochastic(Batched):
 
     def __repr__(self) -> str:
         return f"Stochastic({self.mid!r} ± {self.rad!r}, {self.rounding.dtype})"
+
+
+def _is_apart(a: Stochastic, b: Stochastic) -> Any:
+    """Tell where one is the −∞ of a mask, which is exact, and the other a number."""
+    return (a.mid == -np.inf) & ~a.left_open & (b.mid > -np.inf) & (b.rad < np.inf)
 
 
 def _all_present(values: Sequence[Floats]) -> Any:

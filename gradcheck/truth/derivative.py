@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from gradcheck.model.board import Given
 from gradcheck.model.model import Model, run_passes
-from gradcheck.numbers.arb import Real, Reals, series_of
+from gradcheck.numbers.arb import Real, Reals, Side, series_of
 from gradcheck.numbers.array import NoRuleError
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.enclosures import Enclosures, decimal, precision
@@ -166,23 +166,23 @@ class Point:
             right, _, undefined_too = self._one_sided(leaves, 1)
             return Slope(left, right, True, undefined or undefined_too)
 
-    def _one_sided(self, leaves: Mapping[str, Any], side: int) -> tuple[flint.arb, int, bool]:
+    def _one_sided(self, leaves: Mapping[str, Any], sign: int) -> tuple[flint.arb, int, bool]:
         """Return the coefficient of ε in the loss, ε being of that sign.
 
         And how many comparisons ε decided, and whether it is provably undefined.
         """
-        Real.side, Real.ties = side, 0
+        side = Side(sign)
         try:
-            loss = called(self.model.loss, np, Given(_numbers(leaves)))
+            loss = called(self.model.loss, np, Given(_numbers(leaves, side)))
         except (ValueError, ArithmeticError):
-            return flint.arb("nan"), Real.ties, False  # too wide, or undefined
+            return flint.arb("nan"), side.ties, False  # too wide, or undefined
         numbers = loss.array if isinstance(loss, Reals) else np.asarray(loss)
         if numbers.size != 1:
             raise UnsupportedOperationError(f"a loss of shape {numbers.shape}")
         number = numbers.item()
         if not isinstance(number, Real):
             return flint.arb(0), 0, False
-        return number.slope, Real.ties, bool(getattr(number, "undefined", False))
+        return number.slope, side.ties, number.undefined
 
     def gradients(self, bits: int) -> dict[str, Enclosures]:
         """Run the hand-written passes in balls of `bits` bits.
@@ -216,8 +216,9 @@ class Point:
             return _balls(definition).item(), _balls(t["loss"]).item()
 
 
-def _numbers(leaves: Mapping[str, Any]) -> dict[str, Reals]:
-    return {name: Reals(array) for name, array in leaves.items()}
+def _numbers(leaves: Mapping[str, Any], side: Side | None = None) -> dict[str, Reals]:
+    side = side or Side()
+    return {name: Reals(array, side) for name, array in leaves.items()}
 
 
 _EACH_BALL = np.frompyfunc(

@@ -12,7 +12,8 @@ from gradcheck.diagnosis.diagnosis import diagnose
 from gradcheck.diagnosis.recording import record
 from gradcheck.diagnosis.statements import Statements
 from gradcheck.harness.samples import draw_model
-from gradcheck.truth.derivative import precision, rows
+from gradcheck.truth.derivative import rows
+from gradcheck.truth.enclosures import precision
 
 NUMBER = itertools.count()
 

@@ -9,7 +9,8 @@ from gradcheck.diagnosis.recording import record
 from gradcheck.diagnosis.statements import Statements
 from gradcheck.diagnosis.tape import CONSTANT_ERROR, OverBudgetError, Tape
 from gradcheck.numbers.array import InPlaceError
-from gradcheck.truth.derivative import enclose_derivative, precision
+from gradcheck.truth.derivative import enclose_derivative
+from gradcheck.truth.enclosures import precision
 
 VALUES = {"x": np.array([[0.5, -1.25, 2.0]]), "y": np.array([[1.5, 0.25, 3.0]])}
 

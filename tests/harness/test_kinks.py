@@ -295,3 +295,59 @@ def test_a_dead_unit_is_no_kink(activation, mask, bars, tmp_path):
     )
     assert report.run["counts"]["kink"] == 0
     assert report.run["counts"]["agree"] == report.run["counts"]["samples"] == 1200
+
+
+# --- comparisons that are no kinks
+
+
+def of_vector(name, function, slope, remember):
+    """Return f(w·x), whose adjoint is `slope` of what `remember` keeps."""
+
+    def loss(xp, v):
+        return function(xp, v.w * v.x)
+
+    def forward(xp, v, t):
+        t.z = v.w * v.x
+        t.kept = remember(xp, t.z)
+        t.loss = function(xp, t.z)
+
+    def backward(xp, v, t, d):
+        d.z = slope(xp, v.w * v.x, t.kept)
+        d.w = d.z * v.x
+
+    return Model(name, {"x": (4,)}, {"w": (4,)}, loss, forward, backward)
+
+
+def rank(xp, z):
+    return xp.sum(xp.astype(z[None, :] > z[:, None], z.dtype), axis=1)
+
+
+DECIDED = {
+    "the rank of each among all": (
+        lambda xp, z: xp.sum(xp.where(rank(xp, z) < 2, z * z, 0.0)),
+        lambda xp, z, kept: xp.where(kept < 2, 2 * z, 0.0),
+        rank,
+    ),
+    "the largest, computed again": (
+        lambda xp, z: xp.max(z) ** 2,
+        lambda xp, z, kept: (z == kept) * 2 * kept,
+        lambda xp, z: xp.max(z),
+    ),
+    "what is computed again": (
+        lambda xp, z: xp.sum(z * z),
+        lambda xp, z, kept: xp.where((kept == z * z) & (z - z >= 0), 2 * z, 7.0),
+        lambda xp, z: z * z,
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", [1.0, 1.5])
+@pytest.mark.parametrize("name", DECIDED)
+def test_what_is_decided_is_no_kink_and_hides_no_wrong_formula(name, wrong):
+    function, slope, remember = DECIDED[name]
+    model = of_vector("decided", function, lambda xp, z, kept: wrong * slope(xp, z, kept), remember)
+    report = gradcheck.sweep(model, samples=30, adapters=["complex-step"], audit=0, workers=1)
+    counts = report.run["counts"]
+    assert counts["kink"] == 0
+    assert (counts["disagree"] > 0) == (wrong != 1)
+    assert counts["agree"] + counts["disagree"] == counts["samples"]

@@ -8,17 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradcheck.numbers.array import (
-    JOINING,
-    KNOWN,
-    REARRANGEMENTS,
-    Batched,
-    Choices,
-    InPlaceError,
-    NoRuleError,
-    OneSampleError,
-)
+from gradcheck.numbers.array import Batched, Choices, InPlaceError, NoRuleError, OneSampleError
 from gradcheck.numbers.ball import EXACT, Ball
+from gradcheck.numbers.dispatch import JOINING, REARRANGEMENTS, Number
 from gradcheck.numbers.plain import Plain
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.numbers.stochastic import RUNS, Noise, Stochastic
@@ -117,6 +109,11 @@ MOVES: dict[str, tuple[str, Callable[..., Any]]] = {
     "repeat along an axis": ("ab", lambda x, c: np.repeat(x, 3, axis=-1)),
     "tile": ("ab", lambda x, c: np.tile(x, (2, 1, 2))),
     "take": ("ab", lambda x, c: np.take(x, [0, -1], axis=1)),
+    "rollaxis": ("abc", lambda x, c: np.rollaxis(x, 2)),
+    "hsplit": ("ab", lambda x, c: np.hsplit(x[:, [0, 0]], 2)),
+    "vsplit": ("ab", lambda x, c: np.vsplit(x[[0, 0]], 2)),
+    "linalg.matrix_transpose": ("ab", lambda x, c: np.linalg.matrix_transpose(x)),
+    "linalg.diagonal": ("ab", lambda x, c: np.linalg.diagonal(x)),
     "diag of a vector": ("a", lambda x, c: np.diag(x)),
     "diag above": ("a", lambda x, c: np.diag(x, 1)),
     "diagonal": ("abc", lambda x, c: np.diagonal(x, axis1=0, axis2=2)),
@@ -209,7 +206,7 @@ def test_no_samples_at_all_are_no_trouble():
 
 def test_every_function_that_moves_numbers_is_tried(monkeypatch):
     tried = set()
-    for owner in (Batched, Ball):
+    for owner in (Number,):
         honest = owner.__dict__.get("__array_function__")
         if honest is None:
             continue
@@ -292,8 +289,7 @@ def test_one_label_of_a_sample_goes_with_every_row():
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        (lambda x: x[x > 0.0], "for a mask use numpy.where"),
-        (lambda x: x[x], "must be integers"),
+        (lambda x: x[x * 2], "for a mask use numpy.where"),
         (lambda x: x[:1, ball(np.array([0]))], "cannot stand beside a slice"),
         (lambda x: x[None, ball(np.array([0]))], "cannot stand beside a slice"),
     ],
@@ -319,17 +315,8 @@ MASKS = {
 MAKERS = {"ball": ball, "stochastic": stochastic, "plain": lambda a: Plain(a, 1)}
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        pytest.param(
-            kind,
-            name,
-        )
-        for kind in MAKERS
-        for name in MASKS
-    ],
-)
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("name", MASKS)
 def test_masks_are_written_through_as_numpy_does(kind, name):
     make, mask = MAKERS[kind], MASKS[name]
     x = np.random.default_rng(0).normal(size=(5, 3, 4)) * 2
@@ -546,34 +533,22 @@ REFUSED: dict[str, Callable[[Any], Any]] = {
     "int": int,
     "math.exp": lambda x: math.exp(x),
     "math.sqrt": lambda x: math.sqrt(x),
-    "argsort": np.argsort,
-    "sort": np.sort,
-    "inv": np.linalg.inv,
-    "solve": lambda x: np.linalg.solve(x, x),
-    "det": np.linalg.det,
-    "svd": np.linalg.svd,
-    "fft": np.fft.fft,
+    "numpy.linalg.svd": np.linalg.svd,
+    "numpy.linalg.eigh": np.linalg.eigh,
+    "numpy.fft.fft": np.fft.fft,
+    "numpy.ndarray.flat": lambda x: x.flat,
     "floor": np.floor,
     "rint": np.rint,
     "round": np.round,
-    "arctan2": lambda x: np.arctan2(x, x),
-    "arcsin": np.arcsin,
-    "log2": np.log2,
-    "exp2": np.exp2,
-    "cbrt": np.cbrt,
     "remainder": lambda x: x % 2,
     "floor_divide": lambda x: x // 2,
     "divmod": lambda x: divmod(x, 2),
     "modf": np.modf,
-    "isnan": np.isnan,
     "allclose": lambda x: np.allclose(x, x),
-    "any": lambda x: np.any(x > 0),
-    "all": lambda x: np.all(x > 0),
     "nan_to_num": np.nan_to_num,
     "cumprod": np.cumprod,
     "median": np.median,
     "add.accumulate": np.add.accumulate,
-    "add.at": lambda x: np.add.at(x.copy(), [0], 1.0),
     "add.outer": lambda x: np.add.outer(x, x),
     "subtract.reduce": np.subtract.reduce,
     "sin with where": lambda x: np.sin(x, where=[True, False]),
@@ -583,12 +558,11 @@ REFUSED: dict[str, Callable[[Any], Any]] = {
     "to an integer": lambda x: x.astype(int),
     "ord": lambda x: np.linalg.norm(x, ord=1),
     "norm of order 2": lambda x: np.linalg.norm(x, 2),
-    "where of one": lambda x: np.where(x > 0),
-    "einsum with an ellipsis": lambda x: np.einsum("...i->...", x),
     "dot of stacks": lambda x: np.dot(x[None], x[None]),
     "a power that varies": lambda x: x**x,
     "an array of powers": lambda x: x ** np.array([2, 3]),
     "a plain array that takes in": lambda x: operator.iadd(np.zeros((2, 2)), x),
+    "a plain array to add to": lambda x: np.add.at(np.zeros(2), [0], x[0]),
     "a plain out": lambda x: np.add(x, x, out=np.zeros((2, 2))),
 }
 UNNAMED = {"norm", "math.exp", "math.sqrt", "to", "a", "an", "int", "vectorize"}
@@ -608,11 +582,22 @@ def test_what_has_no_rule_is_refused(name, kind):
     assert first in str(caught.value) or first in UNNAMED
 
 
-@pytest.mark.parametrize("name", ["argsort", "inv", "floor", "cumprod"])
-def test_a_refusal_names_what_there_is(name):
-    with pytest.raises(NoRuleError, match=rf"no rule for numpy\.{name}; they have: .*einsum"):
-        REFUSED[name](numbers_of("wide", (2, 2), 1))
-    assert {np.sin, np.add, np.where, np.reshape, np.greater} <= KNOWN
+@pytest.mark.parametrize(
+    ("call", "function", "hint"),
+    [
+        (np.linalg.svd, "numpy.linalg.svd", ""),
+        (np.fft.fft, "numpy.fft.fft", ""),
+        (np.cumprod, "numpy.cumprod", "; use a loop"),
+        (lambda x: np.arctan2(x, x), "numpy.arctan2", "; use numpy.arctan of a quotient"),
+        (np.nanmax, "numpy.nanmax", "; use numpy.max"),
+        (np.add.accumulate, "numpy.add.accumulate", "; use numpy.cumsum"),
+    ],
+)
+def test_a_refusal_has_the_full_name_and_one_substitute_at_most(call, function, hint):
+    with pytest.raises(NoRuleError) as caught:
+        call(numbers_of("wide", (2, 2), 1))
+    assert caught.value.function == function
+    assert str(caught.value) == f"balls have no rule for {function}{hint}"
 
 
 def right_or_refused(call, arrays):
@@ -628,33 +613,6 @@ def right_or_refused(call, arrays):
 
 X = np.arange(12.0).reshape(2, 2, 3)
 LABEL = np.array([1, 0])
-
-
-def view_written(x):
-    y = x.copy()
-    row = y[0]
-    row += 1
-    return y
-
-
-def viewed_then_written(x):
-    y = x.copy()
-    row = y[0]
-    y += 1
-    return row * 1.0
-
-
-def rows_written(x):
-    y = x.copy()
-    for row in y:
-        row *= 2
-    return y
-
-
-def reshaped_written(x):
-    y = x.copy()
-    y.reshape(-1)[0] = 7.0
-    return y
 
 
 def clipped_into(x):
@@ -689,12 +647,7 @@ def count_in_place(x):
     return (x == top) * 1.0
 
 
-STALE = "a view does not follow the array that it is a view of"
 SILENT = {
-    "a view": (view_written, (X,)),
-    "a view of what is written": (viewed_then_written, (X,)),
-    "rows": (rows_written, (X,)),
-    "a reshaped view": (reshaped_written, (X,)),
     "clip with out": (clipped_into, (X,)),
     "y[label] = 1": (written_by_label, (X[:, 0], LABEL)),
     "y[order] = x": (written_by_labels, (X[:, 0], np.array([[2, 0, 1], [1, 2, 0]]))),
@@ -725,13 +678,7 @@ SILENT = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(reason=STALE)] * name.endswith("is written"))
-        for name in SILENT
-    ],
-)
+@pytest.mark.parametrize("name", SILENT)
 def test_unusual_code_is_right_or_refused_by_name(name):
     call, arrays = SILENT[name]
     assert right_or_refused(call, arrays)
@@ -760,19 +707,6 @@ def test_an_input_is_not_changed_in_place():
     y[0] = 5.0
     assert (x.mid == 1).all()
     assert y.mid.tolist() == [[5.0, 2.0, 2.0]] * 2
-
-
-@pytest.mark.parametrize(
-    "view",
-    [lambda x: x[0], lambda x: x.reshape(-1), lambda x: x.T, lambda x: np.swapaxes(x, 0, 1)],
-    ids=["x[0]", "reshape", "T", "swapaxes"],
-)
-def test_an_input_is_not_changed_through_a_view(view):
-    x = ball(np.ones((2, 3, 3)))
-    x.frozen = True
-    y = view(x)
-    with pytest.raises(InPlaceError):
-        y += 1.0
 
 
 IN_PLACE = {

@@ -8,8 +8,9 @@ import flint
 import numpy as np
 import pytest
 
-from gradcheck.numbers import functions, rules
+from gradcheck.numbers import enclosure, products
 from gradcheck.numbers.ball import EXACT, Ball, Choices
+from gradcheck.numbers.elementary import ELEMENTARY
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.enclosures import precision
 
@@ -52,7 +53,7 @@ class Honest:
     __radd__, __rmul__ = __add__, __mul__
 
     def sqrt(self):
-        allowance = self.rounding.allowance("sqrt")
+        allowance = ELEMENTARY[np.sqrt].accuracy(self.rounding)
         return self.rounded(self.value.sqrt(), 2 * allowance)
 
 
@@ -325,14 +326,14 @@ def test_matrices_that_do_not_match_are_refused(shapes):
 
 
 def another_count(change):
-    def contract(function, operands, terms, rounding, honest=rules.contract):
+    def contract(function, operands, terms, rounding, honest=enclosure.contract):
         return honest(function, operands, change(terms), rounding)
 
     return contract
 
 
 def exact_operands(which):
-    def contract(function, operands, terms, rounding, honest=rules.contract):
+    def contract(function, operands, terms, rounding, honest=enclosure.contract):
         operands = [
             Ball(o.mid, EXACT, o.rounding) if i == which else o for i, o in enumerate(operands)
         ]
@@ -341,7 +342,7 @@ def exact_operands(which):
     return contract
 
 
-def no_flush(function, operands, terms, rounding, honest=rules.contract):
+def no_flush(function, operands, terms, rounding, honest=enclosure.contract):
     mistaken = Rounding(rounding.dtype, rounding.ulps)
     vars(mistaken)["smallest_normal"] = 0.0
     return honest(function, operands, terms, mistaken)
@@ -373,6 +374,6 @@ def test_a_forgotten_axis_is_found(monkeypatch):
     def without_axes(part, hidden, ndim):
         return part
 
-    monkeypatch.setattr(functions, "insert_axes", without_axes)
+    monkeypatch.setattr(products, "insert_axes", without_axes)
     with pytest.raises((AssertionError, ValueError)):
         test_samples_do_not_meet("stack by matrix", FLOAT64)

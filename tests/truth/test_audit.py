@@ -164,7 +164,7 @@ def test_a_large_model_is_audited_on_fewer_samples_unless_asked():
     [
         lambda f1, v, t: f1 / 0 * 0,
         lambda f1, v, t: f1 * 1e308 * 1e308,
-        lambda f1, v, t: f1 * t.h1 + (1e25 * v.x - 1e25 * v.x),
+        lambda f1, v, t: f1 * t.h1 + (1e25 * v.x - 2e25 * v.x / 2),
     ],
 )
 def test_an_infinite_or_meaningless_bar_does_not_hide_a_wrong_formula(spoil):

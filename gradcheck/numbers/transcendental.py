@@ -1,0 +1,307 @@
+"""Roots, exponentials, logarithms, circular, hyperbolic and error functions: a record each.
+
+An accuracy above `Rounding.ulps` is 1.25 times the worst error that was found in NumPy, SciPy,
+PyTorch or JAX, rounded up, and stands beside its source (`scripts/library.py`, results/library).
+All others stayed below 3.2 ulps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import flint
+import numpy as np
+
+from gradcheck.numbers import ingredients as of
+from gradcheck.numbers import rules
+from gradcheck.numbers.record import INFINITY, LINEAR, Elementary, over
+from gradcheck.numbers.rounding import Accuracy
+
+FUNCTIONS = (
+    Elementary(
+        ufunc=np.sqrt,
+        partials=lambda y, x: (0.5 / y,),
+        rule=rules.sqrt,
+        arb=flint.arb.sqrt,
+        accuracy=Accuracy(1, 1, known=True),  # PyTorch: 0.524 and 0.744, so not correctly rounded
+        domain=(0, INFINITY),
+        range=(0, INFINITY),
+        zero=0,
+        bends=of.by_size,
+    ),
+    Elementary(
+        ufunc=np.cbrt,
+        partials=lambda y, x: (1 / (3 * y * y),),
+        rule=rules.smooth,
+        arb=of.arb_cbrt,
+        also=of.logarithm_ulps,
+        slope=lambda low, high: 1 / (3 * np.cbrt(of.nearest(low, high)) ** 2),
+        zero=0,
+        bends=of.by_size,
+    ),
+    Elementary(
+        ufunc=np.exp,
+        partials=lambda y, x: (y,),
+        rule=rules.exponential,
+        arb=flint.arb.exp,
+        slope=lambda low, high: np.exp(high),
+        range=(0, INFINITY),
+        zero=-INFINITY,
+    ),
+    Elementary(
+        ufunc=np.exp2,
+        partials=lambda y, x: (y * of.LOG_2,),
+        rule=rules.smooth,
+        arb=lambda x: (x * flint.arb.const_log2()).exp(),
+        also=of.argument_ulps,  # 64 ulps in float32, 681 in float64: e^(x·log 2) in JAX
+        slope=lambda low, high: np.exp2(high) * of.LOG_2,
+        range=(0, INFINITY),
+        zero=-INFINITY,
+    ),
+    Elementary(
+        ufunc=np.expm1,
+        partials=lambda y, x: (np.exp(x),),
+        rule=rules.smooth,
+        arb=flint.arb.expm1,
+        accuracy=Accuracy(6, 7),  # JAX: 4.22 near 0.2; 5.53 near 0.002
+        slope=lambda low, high: np.exp(high),
+        range=(-1, INFINITY),
+        zero=0,
+    ),
+    Elementary(
+        ufunc=np.log,
+        partials=lambda y, x: (1 / x,),
+        rule=rules.smooth,
+        arb=flint.arb.log,
+        slope=lambda low, high: 1 / low,
+        domain=(0, INFINITY),
+        zero=1,
+        bends=of.by_size,
+    ),
+    Elementary(
+        ufunc=np.log2,
+        partials=lambda y, x: (1 / (x * of.LOG_2),),
+        rule=rules.smooth,
+        arb=lambda x: x.log() / flint.arb.const_log2(),
+        slope=lambda low, high: 1 / (low * of.LOG_2),
+        domain=(0, INFINITY),
+        zero=1,
+        bends=of.by_size,
+    ),
+    Elementary(
+        ufunc=np.log10,
+        partials=lambda y, x: (1 / (x * of.LOG_10),),
+        rule=rules.smooth,
+        arb=lambda x: x.log() / flint.arb.const_log10(),
+        slope=lambda low, high: 1 / (low * of.LOG_10),
+        domain=(0, INFINITY),
+        zero=1,
+        bends=of.by_size,
+    ),
+    Elementary(
+        ufunc=np.log1p,
+        partials=lambda y, x: (1 / (1 + x),),
+        rule=rules.smooth,
+        arb=flint.arb.log1p,
+        also=of.log1p_dip,
+        slope=lambda low, high: 1 / (1 + low),
+        domain=(-1, INFINITY),
+        zero=0,
+        bends=over(lambda x: np.abs(1 + x)),
+    ),
+    Elementary(
+        ufunc=np.sin,
+        partials=lambda y, x: (np.cos(x),),
+        rule=rules.sine,
+        arb=flint.arb.sin,
+        range=(-1, 1),
+        extremes=None,
+        zero=0,
+    ),
+    Elementary(
+        ufunc=np.cos,
+        partials=lambda y, x: (-np.sin(x),),
+        rule=rules.cosine,
+        arb=flint.arb.cos,
+        range=(-1, 1),
+        extremes=None,
+    ),
+    Elementary(
+        ufunc=np.tan,
+        partials=lambda y, x: (1 + y * y,),
+        rule=rules.tangent,
+        arb=flint.arb.tan,
+        extremes=None,
+        zero=0,
+    ),
+    Elementary(
+        ufunc=np.arcsin,
+        partials=lambda y, x: (1 / np.sqrt((1 - x) * (1 + x)),),
+        rule=rules.smooth,
+        arb=flint.arb.asin,
+        slope=of.arcsin_slope,
+        domain=(-1, 1),
+        range=(-np.pi / 2, np.pi / 2),
+        zero=0,
+        bends=of.inside_one,
+    ),
+    Elementary(
+        ufunc=np.arccos,
+        partials=lambda y, x: (-1 / np.sqrt((1 - x) * (1 + x)),),
+        rule=rules.smooth,
+        arb=flint.arb.acos,
+        slope=of.arcsin_slope,
+        domain=(-1, 1),
+        range=(0, np.pi),
+        zero=1,
+        bends=of.inside_one,
+    ),
+    Elementary(
+        ufunc=np.arctan,
+        partials=lambda y, x: (1 / (1 + x * x),),
+        rule=rules.smooth,
+        arb=flint.arb.atan,
+        accuracy=Accuracy(float32=7),  # JAX, small arrays: 5.33
+        slope=lambda low, high: 1 / np.hypot(1, of.nearest(low, high)) ** 2,
+        range=(-np.pi / 2, np.pi / 2),
+        zero=0,
+        bends=of.beyond_one,
+    ),
+    Elementary(
+        ufunc=np.arctan2,
+        partials=lambda angle, y, x: (x / (x * x + y * y), -y / (x * x + y * y)),
+        rule=rules.angle,
+        arb=lambda y, x: flint.arb.atan2(y, x),
+        range=(-np.pi, np.pi),
+        bends=of.around_origin,
+    ),
+    Elementary(
+        ufunc=np.sinh,
+        partials=lambda y, x: (np.cosh(x),),
+        rule=rules.smooth,
+        arb=flint.arb.sinh,
+        accuracy=Accuracy(8, 8),  # JAX: 6.21 near 0.5, and |x| ulps besides: e^(x − log 2)
+        also=of.argument_ulps,
+        slope=lambda low, high: np.cosh(of.farthest(low, high)),
+        zero=0,
+    ),
+    Elementary(
+        ufunc=np.cosh,
+        partials=lambda y, x: (np.sinh(x),),
+        rule=rules.smooth,
+        arb=flint.arb.cosh,
+        accuracy=Accuracy(8, 8),
+        also=of.argument_ulps,
+        slope=lambda low, high: np.sinh(of.farthest(low, high)),
+        extremes=of.magnitudes,
+        range=(1, INFINITY),
+    ),
+    Elementary(
+        ufunc=np.tanh,
+        partials=lambda y, x: (1 / np.cosh(x) ** 2,),
+        rule=rules.smooth,
+        arb=flint.arb.tanh,
+        accuracy=Accuracy(9, 6),  # JAX: 6.92 near ±20; 4.32 near 4
+        slope=of.sech_squared,
+        range=(-1, 1),
+        zero=0,
+    ),
+    Elementary(
+        ufunc=np.arcsinh,
+        partials=lambda y, x: (1 / np.sqrt(1 + x * x),),
+        rule=rules.smooth,
+        arb=flint.arb.asinh,
+        slope=lambda low, high: 1 / np.hypot(1, of.nearest(low, high)),
+        zero=0,
+        bends=of.beyond_one,
+    ),
+    Elementary(
+        ufunc=np.arccosh,
+        partials=lambda y, x: (1 / np.sqrt((x - 1) * (x + 1)),),
+        rule=rules.smooth,
+        arb=flint.arb.acosh,
+        slope=lambda low, high: 1 / (np.sqrt(low - 1) * np.sqrt(low + 1)),
+        domain=(1, INFINITY),
+        range=(0, INFINITY),
+        zero=1,
+        bends=over(lambda x: x - 1),
+    ),
+    Elementary(
+        ufunc=np.arctanh,
+        partials=lambda y, x: (1 / ((1 - x) * (1 + x)),),
+        rule=rules.smooth,
+        arb=flint.arb.atanh,
+        also=of.arctanh_dip,
+        slope=of.arctanh_slope,
+        domain=(-1, 1),
+        zero=0,
+        bends=of.inside_one,
+    ),
+    Elementary(
+        ufunc=np.deg2rad,
+        partials=lambda y, x: (of.DEGREE,),
+        rule=rules.smooth,
+        arb=lambda x: x * flint.arb.pi() / 180,
+        slope=lambda low, high: np.full(np.shape(low), of.DEGREE),
+        zero=0,
+        bends=of.never,
+    ),
+    Elementary(
+        ufunc=np.hypot,
+        partials=lambda y, a, b: (a / y, b / y),
+        rule=rules.hypotenuse,
+        arb=lambda a, b: (a * a + b * b).sqrt(),
+        range=(0, INFINITY),
+        bends=of.around_origin,
+    ),
+    Elementary(
+        ufunc=np.logaddexp,
+        partials=lambda y, a, b: (np.exp(a - y), np.exp(b - y)),
+        rule=rules.log_of_sum,
+        arb=of.arb_logaddexp,
+        also=of.cancellation,
+        bends=lambda wide, mids: wide[0] + wide[1] > LINEAR,
+    ),
+)
+
+SPECIAL: Mapping[str, Callable[[np.ufunc], Elementary]] = {
+    "erf": lambda erf: Elementary(
+        ufunc=erf,
+        partials=lambda y, x: (np.exp(-(x * x)) * of.ERF_SLOPE,),
+        rule=rules.smooth,
+        arb=flint.arb.erf,
+        accuracy=Accuracy(float32=6),  # JAX: 4.39
+        slope=of.bell,
+        range=(-1, 1),
+        zero=0,
+    ),
+    "erfc": lambda erfc: Elementary(
+        ufunc=erfc,
+        partials=lambda y, x: (-np.exp(-(x * x)) * of.ERF_SLOPE,),
+        rule=rules.smooth,
+        arb=flint.arb.erfc,
+        also=of.square_ulps,
+        slope=of.bell,
+        range=(0, 2),
+        zero=INFINITY,
+    ),
+    "expit": lambda expit: Elementary(
+        ufunc=expit,
+        partials=lambda y, x: (0.25 / np.cosh(x / 2) ** 2,),
+        rule=rules.smooth,
+        arb=of.arb_expit,
+        slope=lambda low, high: of.sech_squared(low / 2, high / 2) / 4,
+        range=(0, 1),
+        zero=-INFINITY,
+    ),
+    "log_expit": lambda log_expit: Elementary(
+        ufunc=log_expit,
+        partials=lambda y, x: (1 / (1 + np.exp(x)),),
+        rule=rules.smooth,
+        arb=of.arb_log_expit,
+        slope=lambda low, high: 1 / (1 + np.exp(low)),
+        range=(-INFINITY, 0),
+        zero=INFINITY,
+    ),
+}
+"""Those of `scipy.special`, by name, so that SciPy need not be imported."""
