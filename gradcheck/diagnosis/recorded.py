@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from gradcheck.diagnosis.tape import MINUS, ONE, ZERO, Node, Tape
 from gradcheck.numbers.arb import Real, Reals
-from gradcheck.numbers.array import Batched, Function, NoRuleError, Storage
+from gradcheck.numbers.array import Function, NoRuleError, Storage
+from gradcheck.numbers.comparisons import Comparison
+from gradcheck.numbers.dispatch import Number
+from gradcheck.numbers.identity import Places
 
 
-class Recorded(Batched):
+class Recorded(Number):
     """An array of nodes; or of integers or truth values, which came about together.
 
     Parameters
@@ -31,7 +34,7 @@ class Recorded(Batched):
         self.tape, self.array = tape, array
         self.origin = None if array.dtype.hasobject else origin
         self.aliases = [self]
-        self.begin(0, None)
+        self.begin(0, tape.side)
 
     @property
     def parts(self) -> tuple[Storage, ...]:
@@ -41,6 +44,11 @@ class Recorded(Batched):
     def whole(self) -> tuple[Storage, ...]:
         """Return the numbers."""
         return (self.array,)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What stands for real numbers, or that of integers and truth values."""
+        return self.stored if self.is_discrete else np.dtype(np.float64)
 
     @property
     def nodes(self) -> NDArray[np.object_]:
@@ -98,7 +106,7 @@ class Recorded(Batched):
             return Recorded(self.tape, _array(np.frompyfunc(own, ufunc.nin, 1)(*nodes)))
         nodes = list(np.broadcast_arrays(*nodes))
         reals = [each(_real, some) for some in nodes]
-        values: Any = Reals(reals[0]).elementwise(ufunc, [Reals(some) for some in reals]).array
+        values: Any = self._reals(reals[0]).elementwise(ufunc, [*map(self._reals, reals)]).array
         slopes = [
             self._slopes(ufunc, nodes, reals, i)
             if self.tape.differentiating
@@ -122,30 +130,30 @@ class Recorded(Batched):
         if all(node.is_constant for node in nodes[moving].flat):
             return np.full(nodes[moving].shape, None)
         series = each(lambda real: Real(flint.arb_series([real.series, 1])), reals[moving])
-        operands = [Reals(series if i == moving else some) for i, some in enumerate(reals)]
+        operands = [self._reals(series if i == moving else some) for i, some in enumerate(reals)]
         result = operands[0].elementwise(ufunc, operands).array
         return each(lambda real: real.slope, result)
+
+    def _reals(self, array: Storage) -> Reals:
+        return Reals(array, self.tape.side)
 
     def contract(self, function: Function, operands: Sequence[Recorded], terms: int) -> Recorded:
         """Add up products."""
         return Recorded(self.tape, _array(function(*(operand.nodes for operand in operands))))
 
-    def compared(
-        self,
-        ufunc: np.ufunc,
-        a: Recorded,
-        b: Recorded,
-        closed: Any,
-        extremum: tuple[int, ...] | None,
-    ) -> Recorded:
+    def compared(self, ufunc: np.ufunc, a: Recorded, b: Recorded, known: Comparison) -> Recorded:
         """Compare; the answers come from all that was compared."""
-        one, other = (
-            Reals(each(_real, x.array) if x.array.dtype.hasobject else x.array) for x in (a, b)
-        )
-        answer = one.compared(ufunc, one, other, closed, extremum)
-        return Recorded(self.tape, answer.array, self._origin(a, b))
+        answer = a._values().compared(ufunc, a._values(), b._values(), known)
+        return Recorded(self.tape, answer.array, self._behind(a, b))
 
-    def _origin(self, *arrays: Recorded) -> Node | None:
+    def classified(self, ufunc: np.ufunc) -> Recorded:
+        """Answer `isfinite`, `isinf` or `isnan`."""
+        return Recorded(self.tape, self._values().classified(ufunc).array, self._behind(self))
+
+    def _values(self) -> Reals:
+        return self._reals(each(_real, self.array) if self.array.dtype.hasobject else self.array)
+
+    def _behind(self, *arrays: Recorded) -> Node | None:
         """Make a node that stands for arrays from which a decision is made."""
         behind: list[Node] = []
         for array in arrays:
@@ -161,7 +169,7 @@ class Recorded(Batched):
         holds = condition.array if condition.is_mask else condition.array != 0
         if not any(case.array.dtype.hasobject for case in (a, b)):
             chosen = np.where(holds.astype(bool), a.array, b.array)
-            return Recorded(self.tape, chosen, self._origin(condition, a, b))
+            return Recorded(self.tape, chosen, self._behind(condition, a, b))
         also = () if condition.origin is None else (condition.origin,)
         chosen = np.where(holds.astype(bool), a.nodes, b.nodes)
         return Recorded(self.tape, each(lambda node: self.tape.moved(node, also), chosen))
@@ -188,17 +196,16 @@ class Recorded(Batched):
         self.aliases.append(other)
         return other
 
+    def take_over(self, parts: Sequence[Storage]) -> None:
+        """Hold other numbers, here and wherever this is known by another name."""
+        for one in self.aliases:
+            (one.array,) = parts
+
     def become(self, other: Recorded) -> None:
-        """Take another's numbers, here and wherever this is known by another name."""
-        aliases, write_back = self.aliases, self.write_back
-        self.write_back = None
+        """Take another's numbers, and where truth values among them came from."""
         super().become(other)
-        self.aliases = aliases
-        for one in aliases:
-            one.array, one.origin = self.array, self.origin
-        self.write_back = write_back
-        if write_back is not None:
-            write_back(self)
+        for one in self.aliases:
+            one.origin = other.origin
 
     def _note(self, result: Any) -> Any:
         if isinstance(result, list | tuple):
@@ -211,12 +218,12 @@ class Recorded(Batched):
     def __getitem__(self, index: Any) -> Any:
         return self._note(super().__getitem__(index))
 
-    def _scatter(self, places: Any, value: Any, per_sample: bool = False) -> None:
-        new = self.lifted(value)
-        new = new.passed()
+    def scatter(self, places: Places, value: Any) -> None:
+        """Write to places of the flattened array."""
+        new = self.lifted(value).passed()
         if self.array.dtype.hasobject:
             new = Recorded(self.tape, new.nodes)
-        super()._scatter(places, new, per_sample)
+        super().scatter(places, new)
 
     def __array_function__(self, function: Function, types: Any, args: Any, kwargs: Any) -> Any:
         """Apply a NumPy function that is not a ufunc, or refuse it by name."""

@@ -111,7 +111,7 @@ class _RecordedBoard(Blackboard):
             if array.dtype.kind not in ("f" if self._letter == "t" else "fiu"):
                 return value
             return Recorded(tape, each(tape.written, array))
-        if not value.dtype.hasobject:
+        if not value.stored.hasobject:
             return value
         renewed = each(tape.written, value.array)
         if self._letter == "d" or any(value is other for other in self._held):
@@ -146,7 +146,7 @@ def record(
     with statements:
         model.forward(np, v, t)
     trace = {name: _nodes(tape, t[name]) for name in t}
-    judged = {name for name in t if isinstance(t[name], Recorded) and t[name].dtype.hasobject}
+    judged = {name for name in t if isinstance(t[name], Recorded) and t[name].stored.hasobject}
     tape.sweep(trace["loss"].item())
     tape.nodes.clear()
     tape.differentiating, begin = False, tape.operations

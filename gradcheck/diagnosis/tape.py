@@ -20,7 +20,7 @@ import flint
 import numpy as np
 
 from gradcheck.diagnosis.statements import Statements
-from gradcheck.numbers.arb import Real
+from gradcheck.numbers.arb import Real, Side
 
 CONSTANT_ERROR = 2.0**-50
 """Relative error of a constant that its mantissa shows to be rounded, by a few operations."""
@@ -56,7 +56,7 @@ class Node(Real):
         partials: tuple[Any, ...] = (),
         statements: int = 0,
     ) -> None:
-        self.series = real.series
+        super().__init__(real.constant, None, real.undefined)
         self.tape, self.real = tape, real
         self.operands, self.partials, self.statements = operands, partials, statements
         self.is_constant = not (operands or statements)
@@ -86,7 +86,7 @@ class Tape:
     """
 
     def __init__(self, statements: Statements, budget: int) -> None:
-        self.statements, self.budget = statements, budget
+        self.statements, self.budget, self.side = statements, budget, Side()
         self.nodes: list[Node] = []
         self.differentiating = True
         self.operations = 0
