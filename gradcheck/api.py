@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
-from gradcheck.diagnosis.diagnosis import Finding, diagnose
+from gradcheck.diagnosis.diagnosis import Diagnosis, diagnose
 from gradcheck.errors import RequestError, guarded
 from gradcheck.harness.block import describe
 from gradcheck.harness.check import check_model
@@ -73,7 +73,7 @@ def stages(
     Parameters
     ----------
     progress
-        Is told the fraction of the samples done.
+        Is told the fraction done of each stage.
     block
         How many samples are evaluated at once, unless `block_size` shall choose.
 
@@ -85,17 +85,24 @@ def stages(
     settings = request.distribution, request.scale, request.dtypes[0]
     check_model(model, draw_model(model, request.seed, 0, CHECKED, *settings), request.dtypes)
     outcome = run_sweep(model, request, progress, block)
-    yield tabulate(model, request, outcome, Rulings(), ())
+    yield tabulate(model, request, outcome)
     rulings, failed = Rulings(), dict[str, str]()
-    findings: tuple[Finding, ...] = ()
+    diagnosis = Diagnosis()
     stage = "referee"
     try:
         with guarded():
-            rulings = referee(model, request, outcome)
+            rulings = referee(model, request, outcome, progress)
             stage = "diagnosis"
             if rulings.blamed or outcome.misstated:
                 clues = evidence(request, outcome, rulings)
-                findings = diagnose(model, clues.values, clues.disputed, clues.samples).findings
+                diagnosis = diagnose(
+                    model,
+                    clues.values,
+                    clues.disputed,
+                    clues.samples,
+                    progress=progress,
+                    dtype=clues.dtype,
+                )
     except Exception as error:  # a model that raises late; what was found before is not lost
         failed[stage] = describe(error, model)
-    yield tabulate(model, request, outcome, rulings, findings, failed)
+    yield tabulate(model, request, outcome, rulings, diagnosis, failed)

@@ -212,11 +212,15 @@ def _sweep(options: argparse.Namespace) -> int:
     folder = options.output or Path("results") / model.name
     check_folder(folder)
     _note_broken(request)
+    told: list[Callable[[float], None]] = []
+    reports = stages(model, request, lambda fraction: told[-1](fraction))
     with progress_bar() as progress:
-        reports = stages(model, request, progress)
+        told.append(progress)
         first = next(reports)
     print_verdicts(first)
-    *_, report = reports
+    with progress_bar("settling") as progress:
+        told.append(progress)
+        report = next(reports)
     print_findings(report, write_report(report, folder), _source(options))
     return AGREED if report.agrees else DISAGREED
 

@@ -25,7 +25,7 @@ WORK = 50_000
 
 
 def simplest_counterexample(
-    model: Model, values: Values, row: int, name: str, element: int, clarity: float
+    model: Model, values: Values, row: int, name: str, element: int, clarity: float, dtype: Any
 ) -> dict[str, float]:
     """Make the numbers of the clearest failure plain, one by one, while it still fails.
 
@@ -37,6 +37,8 @@ def simplest_counterexample(
         Where an adjoint is clearly wrong; the element by its position in the flattened array.
     clarity
         Its relative error there.
+    dtype
+        The format under judgement.
 
     Returns
     -------
@@ -51,7 +53,9 @@ def simplest_counterexample(
     def fails() -> bool:
         nonlocal left
         try:
-            recording = record(model, next(rows(model, sample)), Statements(), left, loss=False)
+            recording = record(
+                model, next(rows(model, sample)), Statements(), left, loss=False, dtype=dtype
+            )
         except (ValueError, ArithmeticError, OverBudgetError):
             return False
         left -= recording.operations

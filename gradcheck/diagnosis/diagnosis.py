@@ -73,10 +73,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The wrong lines, in the order of the pass, and what was left undone, in words."""
+    """What was found.
+
+    Parameters
+    ----------
+    findings
+        The wrong lines, in the order of the pass.
+    left
+        What was left undone, in words.
+    dtype
+        The format in which the passes are wrong.
+    """
 
     findings: tuple[Finding, ...] = ()
     left: str = ""
+    dtype: str = "float64"
 
 
 def diagnose(
@@ -87,6 +98,7 @@ def diagnose(
     *,
     progress: Callable[[float], None] = lambda fraction: None,
     budget: int = BUDGET,
+    dtype: Any = np.float64,
 ) -> Diagnosis:
     """Name the wrong lines; those that only inherit are left out.
 
@@ -108,13 +120,15 @@ def diagnose(
         Is told the fraction done.
     budget
         Most operations on numbers.
+    dtype
+        The format under judgement, for code that asks for it.
     """
     statements = Statements()
     recordings: dict[int, Recording] = {}
     left = ""
     with precision(BITS), np.errstate(all="ignore"):
         try:
-            for row, recording in _recordings(model, values, statements, budget):
+            for row, recording in _recordings(model, values, statements, budget, dtype):
                 recordings[row] = recording
                 progress(len(recordings) / _enough(recording, values))
         except OverBudgetError:
@@ -124,22 +138,21 @@ def diagnose(
         except UnsupportedOperationError as error:  # Arb cannot follow the passes
             left = f"the passes cannot be followed: {error}"
         if not recordings:
-            return Diagnosis((), left)
+            return Diagnosis((), left, np.dtype(dtype).name)
         chosen = {name: array[list(recordings)] for name, array in values.items()}
         parts = list(recordings.values())
         numbers = list(recordings) if samples is None else [samples[row] for row in recordings]
         if any(_losses_differ(one) for one in parts) or _misstated(model, values):
             found = _forward_findings(model, chosen, parts, statements)
         else:
-            found = _backward_findings(model, chosen, parts, statements, disputed)
+            found = _backward_findings(model, chosen, parts, statements, disputed, dtype)
     progress(1.0)
-    return Diagnosis(
-        tuple(replace(finding, clearest=numbers[finding.clearest]) for finding in found), left
-    )
+    told = tuple(replace(finding, clearest=numbers[finding.clearest]) for finding in found)
+    return Diagnosis(told, left, np.dtype(dtype).name)
 
 
 def _recordings(
-    model: Model, values: Values, statements: Statements, budget: int
+    model: Model, values: Values, statements: Statements, budget: int, dtype: Any
 ) -> Iterator[tuple[int, Recording]]:
     """Record as many samples as it takes; one on which something is undefined is left out."""
     spent, taken = 0, 0
@@ -148,7 +161,7 @@ def _recordings(
             return
         try:
             recording = record(
-                model, sample, statements, budget - spent, loss=taken < FEWEST_SAMPLES
+                model, sample, statements, budget - spent, loss=taken < FEWEST_SAMPLES, dtype=dtype
             )
         except (ValueError, ArithmeticError):
             continue
@@ -186,6 +199,7 @@ def _backward_findings(
     recordings: Sequence[Recording],
     statements: Statements,
     disputed: Mapping[str, Sequence[int]] | None,
+    dtype: Any,
 ) -> list[Finding]:
     judgements = [Judgement(recording) for recording in recordings]
     blamed = [
@@ -198,7 +212,7 @@ def _backward_findings(
         return []
     explainer = Explainer(model, recordings, disputed or {})
     return [
-        _finding(model, values, judgements, statements, explainer, suspicion)
+        _finding(model, values, judgements, statements, explainer, suspicion, dtype)
         for suspicion in suspicions
     ]
 
@@ -225,6 +239,7 @@ def _finding(
     statements: Statements,
     explainer: Explainer,
     suspicion: Suspicion,
+    dtype: Any,
 ) -> Finding:
     name = suspicion.adjoints[0]
     wrong = [one for one in judgements if name in one.wrong and one.wrong[name].any()]
@@ -243,7 +258,9 @@ def _finding(
         words,
         len(wrong),
         len(judgements),
-        simplest_counterexample(model, values, row, name, element, clarity) if clarity else {},
+        simplest_counterexample(model, values, row, name, element, clarity, dtype)
+        if clarity
+        else {},
         row,
     )
 

@@ -48,7 +48,7 @@ class Recorded(Number):
     @property
     def dtype(self) -> np.dtype[Any]:
         """What stands for real numbers, or that of integers and truth values."""
-        return self.stored if self.is_discrete else np.dtype(np.float64)
+        return self.stored if self.is_discrete else self.tape.side.dtype
 
     @property
     def nodes(self) -> NDArray[np.object_]:

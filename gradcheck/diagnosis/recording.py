@@ -121,7 +121,13 @@ class _RecordedBoard(Blackboard):
 
 
 def record(
-    model: Model, sample: Mapping[str, Any], statements: Statements, budget: int, *, loss: bool
+    model: Model,
+    sample: Mapping[str, Any],
+    statements: Statements,
+    budget: int,
+    *,
+    loss: bool,
+    dtype: Any = np.float64,
 ) -> Recording:
     """Run both passes on one sample, as the model takes it.
 
@@ -129,13 +135,15 @@ def record(
     ----------
     loss
         Whether the definition is wanted as well.
+    dtype
+        The format under judgement, for code that asks for it.
 
     Raises
     ------
     OverBudgetError
         If it takes more operations than the budget.
     """
-    tape = Tape(statements, budget)
+    tape = Tape(statements, budget, dtype)
     leaves = {name: _leaf(tape, np.asarray(array)) for name, array in sample.items()}
     for leaf in leaves.values():
         leaf.frozen = True

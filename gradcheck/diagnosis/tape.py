@@ -83,10 +83,12 @@ class Tape:
     ----------
     budget
         How many operations may be recorded.
+    dtype
+        The format under judgement, for code that asks for it.
     """
 
-    def __init__(self, statements: Statements, budget: int) -> None:
-        self.statements, self.budget, self.side = statements, budget, Side()
+    def __init__(self, statements: Statements, budget: int, dtype: Any = np.float64) -> None:
+        self.statements, self.budget, self.side = statements, budget, Side(dtype=dtype)
         self.nodes: list[Node] = []
         self.differentiating = True
         self.operations = 0

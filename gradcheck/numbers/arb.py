@@ -34,6 +34,8 @@ class Side(Choices):
     ----------
     sign
         The sign of ε, 1 or −1.
+    dtype
+        The format under judgement, for code that asks for it.
 
     Attributes
     ----------
@@ -41,9 +43,9 @@ class Side(Choices):
         How many comparisons ε has decided.
     """
 
-    def __init__(self, sign: int = 1) -> None:
+    def __init__(self, sign: int = 1, dtype: Any = np.float64) -> None:
         super().__init__(1)
-        self.sign, self.ties = sign, 0
+        self.sign, self.ties, self.dtype = sign, 0, np.dtype(dtype)
 
     def of(self, number: Real) -> int:
         """Compare with zero."""
@@ -321,12 +323,12 @@ class Reals(Number):
     @property
     def dtype(self) -> np.dtype[Any]:
         """What stands for real numbers, or that of integers and truth values."""
-        return self.stored if self.is_discrete else np.dtype(np.float64)
+        return self.stored if self.is_discrete else self.choices.dtype
 
     @property
     def heights(self) -> Storage:
         """Magnitudes by which pivots are chosen."""
-        height = np.frompyfunc(lambda real: float(abs(real.constant).mid()), 1, 1)
+        height = np.frompyfunc(lambda real: float(abs(real.constant).upper()), 1, 1)
         return np.asarray(height(_reals(self.array)), dtype=float)
 
     def order(self, axis: int) -> NDArray[np.int64]:

@@ -42,10 +42,20 @@ def _eliminated(a: Any, b: Any) -> tuple[list[Any], Any]:
         sign = sign * np.where(pivot == 0, 1, -1)
         top, below = rest[..., :1, :], rest[..., 1:, :]
         rows.append(top[..., 0, :])
-        rest = below[..., 1:] - below[..., :1] / top[..., :1] * top[..., 1:]
+        rest = below[..., 1:] - below[..., :1] / _divisor(top[..., :1]) * top[..., 1:]
     lead = rest.parts[0].shape[: rest.hidden]
     signs = np.broadcast_to(sign, (*lead, *np.shape(sign)[np.ndim(sign) - a.ndim + 2 :]))
     return rows, rest.with_parts([signs])
+
+
+def _divisor(pivot: Any) -> Any:
+    """Return 1 for a pivot that is exactly zero, as all below it are then."""
+    zero = (pivot.heights == 0) & ~pivot.left_open
+    if not zero.any():
+        return pivot
+    lead = pivot.parts[0].shape[: pivot.hidden]
+    mask = pivot.with_parts([np.broadcast_to(zero, (*lead, *pivot.shape))])
+    return np.where(mask, 1.0, pivot)
 
 
 def _reordered(x: Any, order: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from gradcheck.adapters import missing_adapters
+from gradcheck.diagnosis.diagnosis import Diagnosis
 from gradcheck.harness.request import Request
 from gradcheck.harness.sweep import Outcome
 from gradcheck.judge.coverage import LEAST_JUDGED, find_shortfalls, is_evidence
@@ -51,6 +52,7 @@ def run_facts(
     request: Request,
     outcome: Outcome,
     rulings: Rulings,
+    diagnosis: Diagnosis,
     summary: pd.DataFrame,
     failed: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -83,6 +85,7 @@ def run_facts(
         },
         "referee": rulings.facts,
         "audit": rulings.audit.facts,
+        "diagnosis": {"dtype": diagnosis.dtype, "left": diagnosis.left},
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import reduce
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gradcheck.diagnosis.diagnosis import Finding
+from gradcheck.diagnosis.diagnosis import Diagnosis, Finding
 from gradcheck.harness.block import Key
 from gradcheck.harness.request import Request
 from gradcheck.harness.sweep import Outcome
@@ -37,6 +38,7 @@ DIAGNOSIS_COLUMNS = [
     "counterexample", "sample",
 ]  # fmt: skip
 NO_RULING = Ruling("", "")
+NO_RULINGS, NO_DIAGNOSIS = Rulings(), Diagnosis()
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ def tabulate(
     model: Model,
     request: Request,
     outcome: Outcome,
-    rulings: Rulings,
-    findings: Sequence[Finding],
-    failed: Mapping[str, str] | None = None,
+    rulings: Rulings = NO_RULINGS,
+    diagnosis: Diagnosis = NO_DIAGNOSIS,
+    failed: Mapping[str, str] = MappingProxyType({}),
 ) -> Report:
     """Turn what was found into tables.
 
@@ -95,8 +97,8 @@ def tabulate(
         overview=_overview(outcome, rulings),
         summary=summary,
         discrepancies=_cases(model, request, outcome, rulings),
-        diagnosis=_diagnosis(model, findings),
-        run=run_facts(model, request, outcome, rulings, summary, failed or {}),
+        diagnosis=_diagnosis(model, diagnosis.findings),
+        run=run_facts(model, request, outcome, rulings, diagnosis, summary, failed),
     )
 
 

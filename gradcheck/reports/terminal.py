@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from gradcheck.harness.request import Request
+from gradcheck.harness.request import DTYPES, Request
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.reports.run import find_reasons
 from gradcheck.reports.tables import Report
@@ -228,6 +228,8 @@ def _print_worst_cases(console: Console, report: Report, source: str) -> None:
 
 
 def _print_diagnosis(console: Console, report: Report, source: str) -> None:
+    dtype, left = report.run["diagnosis"]["dtype"], report.run["diagnosis"]["left"]
+    option = "" if dtype == DTYPES[0] else f" --dtypes {dtype}"
     for rank, row in enumerate(report.diagnosis.to_dict("records")):
         console.print("First wrong line" if rank == 0 else "Also wrong", style="bold", end=": ")
         file = Path(str(row["file"])).name
@@ -238,13 +240,14 @@ def _print_diagnosis(console: Console, report: Report, source: str) -> None:
         ]
         if row["counterexample"]:
             lines.append("  simplest counterexample:")
-            lines.append(f"    gradcheck trace {source} --at {row['counterexample']}")
+            lines.append(f"    gradcheck trace {source}{option} --at {row['counterexample']}")
         elif row["quantity"].startswith("d."):
-            dtype = report.run["request"]["dtypes"][0]
             lines.append("  clearest counterexample:")
             lines.append(f"    {_sample_command(report, source, row['sample'], dtype)}")
         for line in lines:
             console.print(line, soft_wrap=True)
+    if left:
+        console.print(f"Not diagnosed in full: {left}.", soft_wrap=True)
 
 
 def _print_kinks(console: Console, report: Report) -> None:

@@ -124,10 +124,12 @@ class Point:
     ----------
     values
         Inputs and parameters as the model's functions take them, see `rows`; taken as exact.
+    dtype
+        The format under judgement, for code that asks for it.
     """
 
-    def __init__(self, model: Model, values: Mapping[str, Any]) -> None:
-        self.model, self._values = model, values
+    def __init__(self, model: Model, values: Mapping[str, Any], dtype: Any = np.float64) -> None:
+        self.model, self._values, self.dtype = model, values, dtype
         self._leaves = {
             name: array if array.dtype.kind in "iub" else Reals.from_value(array).array
             for name, array in ((name, np.asarray(value)) for name, value in values.items())
@@ -171,9 +173,13 @@ class Point:
 
         And how many comparisons ε decided, and whether it is provably undefined.
         """
-        side = Side(sign)
+        side = Side(sign, self.dtype)
         try:
-            loss = called(self.model.loss, np, Given(_numbers(leaves, side)))
+            loss = called(
+                self.model.loss,
+                np,
+                Given({name: Reals(array, side) for name, array in leaves.items()}),
+            )
         except (ValueError, ArithmeticError):
             return flint.arb("nan"), side.ties, False  # too wide, or undefined
         numbers = loss.array if isinstance(loss, Reals) else np.asarray(loss)
@@ -183,6 +189,10 @@ class Point:
         if not isinstance(number, Real):
             return flint.arb(0), 0, False
         return number.slope, side.ties, number.undefined
+
+    def _numbers(self) -> dict[str, Reals]:
+        side = Side(dtype=self.dtype)
+        return {name: Reals(array, side) for name, array in self._leaves.items()}
 
     def gradients(self, bits: int) -> dict[str, Enclosures]:
         """Run the hand-written passes in balls of `bits` bits.
@@ -202,7 +212,7 @@ class Point:
         """
         found = {}
         with precision(bits):
-            _, _, d = called(run_passes, self.model, np, _numbers(self._leaves))
+            _, _, d = called(run_passes, self.model, np, self._numbers())
             for name, shape in self.model.parameters.items():
                 balls = _balls(d[name])
                 found[name] = np.broadcast_to(balls, (1, *shape))[0, ...]
@@ -211,14 +221,9 @@ class Point:
     def losses(self, bits: int) -> tuple[flint.arb, flint.arb]:
         """Evaluate the loss by the definition and by the forward pass, in balls of `bits` bits."""
         with precision(bits):
-            _, t, _ = called(run_passes, self.model, np, _numbers(self._leaves))
-            definition = called(self.model.loss, np, Given(_numbers(self._leaves)))
+            _, t, _ = called(run_passes, self.model, np, self._numbers())
+            definition = called(self.model.loss, np, Given(self._numbers()))
             return _balls(definition).item(), _balls(t["loss"]).item()
-
-
-def _numbers(leaves: Mapping[str, Any], side: Side | None = None) -> dict[str, Reals]:
-    side = side or Side()
-    return {name: Reals(array, side) for name, array in leaves.items()}
 
 
 _EACH_BALL = np.frompyfunc(

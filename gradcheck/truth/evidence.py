@@ -19,12 +19,15 @@ class Evidence:
 
     Parameters
     ----------
+    dtype
+        The first format in which the reference is wrong.
     samples, values
         The first samples and some on which the reference is wrong, in turn.
     disputed
         Elements on which it is wrong, by gradient.
     """
 
+    dtype: str
     samples: Sequence[int]
     values: Mapping[str, Any]
     disputed: Mapping[str, Sequence[int]]
@@ -32,18 +35,24 @@ class Evidence:
 
 def evidence(request: Request, outcome: Outcome, rulings: Rulings) -> Evidence:
     """Gather samples for a diagnosis."""
-    dtype = request.dtypes[0]
-    guilty = [
-        (gradient, case)
+    found = [
+        (at, gradient, case)
         for ((_, at, gradient), case), ruling in rulings.by_case.items()
-        if at == dtype and ruling.culprit in (REFERENCE, BOTH)
+        if ruling.culprit in (REFERENCE, BOTH)
     ]
-    guilty += [(name, case) for name, cases in rulings.audit.refuted.items() for case in cases]
+    found += [
+        (request.dtypes[0], name, case)
+        for name, cases in rulings.audit.refuted.items()
+        for case in cases
+    ]
+    concerned = {at for at, _, _ in found}
+    dtype = next((one for one in request.dtypes if one in concerned), request.dtypes[0])
+    guilty = [(name, case) for at, name, case in found if at == dtype]
     bad = list(dict.fromkeys(case.sample for _, case in guilty))[:EVIDENCE]
     first = range(min(EVIDENCE, request.samples))
     in_turn = [i for pair in zip_longest(first, bad) for i in pair if i is not None]
     chosen = list(dict.fromkeys(in_turn))
-    disputed: dict[str, list[int]] = {name: [] for name in rulings.blamed}
+    disputed: dict[str, list[int]] = {name: [] for name, _ in guilty}
     for name, case in guilty:
         disputed[name].append(case.element)
-    return Evidence(chosen, outcome.samples[dtype].select(chosen).values, disputed)
+    return Evidence(dtype, chosen, outcome.samples[dtype].select(chosen).values, disputed)

@@ -42,7 +42,7 @@ class Witness:
     def __init__(self, model: Model, values: Mapping[str, Any], rounding: Rounding) -> None:
         self.model, self.rounding = model, rounding
         self._values = values
-        self.point = Point(model, next(rows(model, values)))
+        self.point = Point(model, next(rows(model, values)), rounding.dtype)
         self.formula: Callable[[int], dict[str, Enclosures] | None] = cache(self._formula)
 
     def _formula(self, bits: int) -> dict[str, Enclosures] | None:

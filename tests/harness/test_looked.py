@@ -95,7 +95,12 @@ def test_a_nan_of_an_adapter_fails_where_the_truth_is_known(register, altered):
     assert report.summary.set_index("adapter")["nan"].to_dict() == {"honest": 0, "spoilt": 1}
     assert not report.agrees
     (case,) = report.discrepancies.query("verdict == 'nan'").to_dict("records")
-    assert (case["sample"], case["element"], case["culprit"], case["message"]) == (5, "[1]", "", "")
+    assert (case["sample"], case["element"], case["culprit"], case["message"]) == (
+        5,
+        "[1]",
+        "spoilt",
+        "",
+    )
 
 
 def test_where_the_definition_is_undefined_for_certain_nothing_is_judged(monkeypatch):
@@ -243,6 +248,21 @@ def test_a_branch_that_is_always_taken_hides_no_wrong_line(hidden):
 def test_a_pass_that_asks_for_its_format_is_caught_in_that_format():
     def backward(xp, v, t, d):
         d.a = (2 if v.a.dtype == np.float32 else 3) * t.q
+
+    report = swept(
+        cubes(backward), adapters=["complex-step", "hand-written"], dtypes=["float64", "float32"]
+    )
+    rows = report.summary.set_index(["adapter", "dtype"])["disagree"].to_dict()
+    assert rows.pop(("complex-step", "float32")) == 3 * SAMPLES
+    assert not any(rows.values())
+    assert set(report.discrepancies.query("culprit != ''")["culprit"]) == {"reference"}
+    assert report.run["diagnosis"]["dtype"] == "float32"
+    assert "np.float32" in report.diagnosis["source"].iloc[0]
+
+
+def test_a_pass_that_only_real_numbers_give_away_is_caught_as_it_runs():
+    def backward(xp, v, t, d):
+        d.a = (2 if type(v.a).__name__ == "Plain" and v.a.dtype == np.float32 else 3) * t.q
 
     report = swept(
         cubes(backward), adapters=["complex-step", "hand-written"], dtypes=["float64", "float32"]

@@ -588,7 +588,6 @@ def test_what_has_no_rule_is_refused(name, kind):
         (np.linalg.svd, "numpy.linalg.svd", ""),
         (np.fft.fft, "numpy.fft.fft", ""),
         (np.cumprod, "numpy.cumprod", "; use a loop"),
-        (lambda x: np.arctan2(x, x), "numpy.arctan2", "; use numpy.arctan of a quotient"),
         (np.nanmax, "numpy.nanmax", "; use numpy.max"),
         (np.add.accumulate, "numpy.add.accumulate", "; use numpy.cumsum"),
     ],
@@ -596,7 +595,7 @@ def test_what_has_no_rule_is_refused(name, kind):
 def test_a_refusal_has_the_full_name_and_one_substitute_at_most(call, function, hint):
     with pytest.raises(NoRuleError) as caught:
         call(numbers_of("wide", (2, 2), 1))
-    assert caught.value.function == function
+    assert caught.value.operation == function
     assert str(caught.value) == f"balls have no rule for {function}{hint}"
 
 

@@ -15,7 +15,8 @@ from gradcheck.numbers import rules
 from gradcheck.numbers.ball import EXACT, Ball, Choices
 from gradcheck.numbers.elementary import ELEMENTARY
 from gradcheck.numbers.rounding import Rounding
-from gradcheck.truth.derivative import distance, enclose_gradients, precision
+from gradcheck.truth.derivative import enclose_gradients
+from gradcheck.truth.enclosures import distance, precision
 
 FLOAT32, FLOAT64 = Rounding(np.dtype(np.float32)), Rounding(np.dtype(np.float64))
 both_formats = pytest.mark.parametrize("rounding", [FLOAT32, FLOAT64], ids=["float32", "float64"])

@@ -229,7 +229,7 @@ def honest_results(truth: flint.arb, ulps: float, rounding: Rounding) -> list[fl
         return [truth]
     magnitude = max(float(abs(truth).lower()), rounding.smallest_normal)
     binade = 2.0 ** (math.frexp(magnitude)[1] - 1)
-    error = ulps * 2 * rounding.unit_roundoff * flint.arb(binade)
+    error = 2 * rounding.unit_roundoff * ulps * flint.arb(binade)
     if not abs(truth) + error <= rounding.largest:
         return [flint.arb("inf")]
     flushed = [flint.arb(0)] if abs(truth) - error < rounding.smallest_normal else []
