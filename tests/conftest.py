@@ -27,12 +27,6 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, Adapter]
 
 
 @pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Evaluate few samples at once, where a few are all that a test looks at."""
-    monkeypatch.setattr("gradcheck.harness.sweep.BLOCK", 1024)
-
-
-@pytest.fixture
 def altered() -> Callable[..., Adapter]:
     """Make an adapter that alters what an honest one returns, given the values that it was given.
 

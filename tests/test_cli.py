@@ -14,8 +14,6 @@ import pytest
 
 from gradcheck.cli import main
 
-pytestmark = pytest.mark.usefixtures("small_blocks")
-
 ROOT = Path(__file__).parents[1]
 LITTLE = ["--referee-limit", "5", "--audit", "0"]
 """To be proved: that takes longest."""

@@ -11,8 +11,6 @@ import gradcheck
 from gradcheck.cli import main
 from gradcheck.template import write_starting_file
 
-pytestmark = pytest.mark.usefixtures("small_blocks")
-
 GRADIENTS = ("W", "b")
 FEW = {"samples": 50, "referee_limit": 5, "audit": 0}
 

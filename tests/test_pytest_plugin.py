@@ -14,8 +14,6 @@ import gradcheck.examples.chain_misprint
 import gradcheck.reports.failure  # noqa: F401
 from gradcheck.options import TEST_SAMPLES
 
-pytestmark = pytest.mark.usefixtures("small_blocks")
-
 pytest_plugins = ["pytester"]
 
 FAILING = """

@@ -14,8 +14,6 @@ from gradcheck.reports.failure import LINES, UNKNOWN_SOURCE, find_source
 from gradcheck.reports.terminal import WIDTH
 from gradcheck.testing import assert_agreement
 
-pytestmark = pytest.mark.usefixtures("small_blocks")
-
 QUICK = {"samples": 50, "adapters": ["complex-step"], "dtypes": ["float64"]}
 LITTLE = {"referee_limit": 20, "audit": 0}
 """To be proved: that takes longest."""

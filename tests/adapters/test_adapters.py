@@ -243,10 +243,10 @@ def test_a_broken_adapter_is_refused_if_it_is_asked_for_and_listed_with_its_erro
 
 
 def test_a_broken_adapter_is_noted_and_left_out_by_default(third_party, capsys, monkeypatch):
-    def swept(model, **settings):
-        raise RequestError("", f"was asked for {settings['adapters']}")
+    def stages(model, request, progress):
+        raise RequestError("", f"was asked for {request.adapters}")
 
-    monkeypatch.setattr("gradcheck.api.sweep", swept)
+    monkeypatch.setattr("gradcheck.api.stages", stages)
     third_party("raise ImportError('no libtheirs.so')")
     assert "theirs" not in choose_adapters(None, chain.MODEL)
     main(["sweep", "--adapters", "complex-step"])

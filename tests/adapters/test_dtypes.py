@@ -11,8 +11,6 @@ from gradcheck import Model, sampling
 from gradcheck.adapters import all_adapters
 from gradcheck.model.model import run_passes
 
-pytestmark = pytest.mark.usefixtures("small_blocks")
-
 TABLE = np.array([[1.0, 2.0, 0.1], [0.1, 0.2, 0.3], [3.0, 0.7, 0.9]])
 
 LINEAR = {

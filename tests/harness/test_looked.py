@@ -262,13 +262,14 @@ def test_a_pass_that_asks_for_its_format_is_caught_in_that_format():
 
 def test_a_pass_that_only_real_numbers_give_away_is_caught_as_it_runs():
     def backward(xp, v, t, d):
-        d.a = (2 if type(v.a).__name__ == "Plain" and v.a.dtype == np.float32 else 3) * t.q
+        slipped = type(v.a).__name__ == "Plain" and v.a.dtype == np.float32
+        d.a = np.where(v.a > 2, 2 if slipped else 3, 3) * t.q
 
     report = swept(
         cubes(backward), adapters=["complex-step", "hand-written"], dtypes=["float64", "float32"]
     )
     rows = report.summary.set_index(["adapter", "dtype"])["disagree"].to_dict()
-    assert rows.pop(("hand-written", "float32")) == 3 * SAMPLES
+    assert rows.pop(("hand-written", "float32")) > 0
     assert not any(rows.values())
     assert set(report.discrepancies.query("culprit != ''")["culprit"]) == {"hand-written"}
 

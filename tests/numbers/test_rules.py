@@ -87,9 +87,8 @@ def log1p_dip(rounding, x):
 def cancelled(rounding, a, b):
     """The larger operand and a logarithm cancel: ulps of the operand, in those of the result."""
     result, size = logaddexp(a, b), float(abs(a.max(b)).upper())
-    return (
-        rounding.ulps * (size + 2) / max(float(abs(result).lower()), rounding.smallest_normal) / 2
-    )
+    smallest = max(float(abs(result).lower()), rounding.smallest_normal)
+    return rounding.ulps * (size + 2) / 2 / smallest
 
 
 def logaddexp(a, b):

@@ -12,8 +12,6 @@ from gradcheck.reports.terminal import (
     progress_bar,
 )
 
-pytestmark = pytest.mark.usefixtures("small_blocks")
-
 
 @pytest.fixture
 def printed(capsys):
