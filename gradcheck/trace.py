@@ -198,6 +198,7 @@ def _one_sample(evaluation: Evaluation, board: str, name: str) -> tuple[Any, Any
     mid, rad = (
         part[0] if mid.ndim else part for part in (mid, np.broadcast_to(number.rad, mid.shape))
     )
+    rad = np.where(np.isnan(mid), np.inf, rad)
     if evaluation.decided is not None:
         chosen, _ = _one_sample(evaluation.decided, board, name)
         return chosen, np.maximum(np.abs(mid + rad - chosen), np.abs(mid - rad - chosen))

@@ -59,10 +59,7 @@ def _cells(trace: Trace, direction: str) -> dict[str, list[str]]:
     cells = {
         "quantity": table["quantity"].tolist(),
         "reference": _numbers(table["reference"], ".9g", trace.lost(direction)),
-        "bound": [
-            "–" if np.isnan(value) or np.isnan(bound) else f"{bound:.1e}"
-            for value, bound in zip(table["reference"], table["bound"], strict=True)
-        ],
+        "bound": ["–" if np.isnan(bound) else f"{bound:.1e}" for bound in table["bound"]],
         "truth": table["truth"].tolist(),
     }
     for name in map(str, silent):

@@ -76,7 +76,7 @@ def traced(backward, x, capsys):
 def test_where_the_definition_has_no_derivative_the_truth_is_unknown_and_nothing_is_marked(capsys):
     trace, output = traced(naive, 0.0, capsys)
     row = next(line for line in output.splitlines() if line.startswith("x[0]"))
-    assert row.split()[1:4] == ["nan", "–", "unknown"]
+    assert row.split()[1:4] == ["nan", "inf", "unknown"]
     assert "✗" not in output
     assert trace.agrees
 
