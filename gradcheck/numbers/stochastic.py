@@ -20,11 +20,9 @@ Mathematics and Computers in Simulation 35 (1993).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import sqrt
 from typing import Any
 
-import flint
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,26 +38,8 @@ Floats = NDArray[np.float64]
 RUNS = 16
 ALPHA = 1e-12
 """How probable it is that an honest comparison is beyond its bar: 0.001 false alarms in 10⁹."""
-
-
-@lru_cache
-def student_quantile(alpha: float, degrees: int) -> float:
-    """Return t with P(|T| > t) = alpha for Student's T.
-
-    P(|T| > t) is the regularised incomplete beta function I_x(ν/2, 1/2) at x = ν/(ν + t²).
-    """
-    low, high = 0.0, 1.0
-
-    def tail(t: float) -> float:
-        x = flint.arb(degrees) / (degrees + flint.arb(t) ** 2)
-        return float(x.beta_lower(flint.arb(degrees) / 2, flint.arb(1) / 2, regularized=True))
-
-    while tail(high) > alpha:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if tail(middle) > alpha else (low, middle)
-    return high
+QUANTILE = 19.942933411706934
+"""Student's t for these: P(|T| > t) = `ALPHA` with `RUNS` degrees of freedom."""
 
 
 class Noise:
@@ -205,7 +185,7 @@ class Stochastic(Number):
             widest = scatter.max(axis=0)  # by which is divided, lest the squares underflow
             relative = scatter / np.where(widest > 0, widest, 1)
             rad = widest * np.sqrt((relative * relative).mean(axis=0))
-            rad *= sqrt(2) * student_quantile(ALPHA, RUNS)
+            rad *= sqrt(2) * QUANTILE
         return np.where(np.isnan(rad), np.inf, rad)
 
     @property

@@ -2,13 +2,14 @@
 
 import math
 
+import flint
 import numpy as np
 import pytest
 
 from gradcheck.numbers.array import Choices
 from gradcheck.numbers.elementary import ELEMENTARY
 from gradcheck.numbers.rounding import Rounding
-from gradcheck.numbers.stochastic import ALPHA, RUNS, Noise, Stochastic, student_quantile
+from gradcheck.numbers.stochastic import ALPHA, QUANTILE, RUNS, Noise, Stochastic
 
 FLOAT32 = Rounding(np.dtype(np.float32))
 U = FLOAT32.unit_roundoff
@@ -22,26 +23,15 @@ def numbers(values, seed=0, stream=0, both=True):
 
 def scatter(number):
     """Return σ̂ per element: half the bar of two evaluations, so to speak."""
-    return number.rad / (math.sqrt(2) * student_quantile(ALPHA, RUNS))
+    return number.rad / (math.sqrt(2) * QUANTILE)
 
 
-@pytest.mark.parametrize(
-    ("alpha", "degrees", "expected"),
-    [
-        (0.05, 1, 12.706),
-        (0.001, 16, 4.015),
-        (0.01, 120, 2.617),
-    ],
-)
-def test_a_quantile_is_the_one_in_the_tables(alpha, degrees, expected):
-    assert student_quantile(alpha, degrees) == pytest.approx(expected, abs=6e-4)
-
-
-@pytest.mark.parametrize("alpha", [0.5, 1e-3, 1e-6, 1e-9])
-def test_a_quantile_is_the_closed_formula_for_one_and_two_degrees(alpha):
-    assert student_quantile(alpha, 1) == pytest.approx(1 / math.tan(math.pi * alpha / 2), rel=1e-9)
-    expected = (1 - alpha) * math.sqrt(2 / (alpha * (2 - alpha)))
-    assert student_quantile(alpha, 2) == pytest.approx(expected, rel=1e-9)
+def test_the_quantile_has_the_probability_that_is_stated():
+    """P(|T| > t) is the incomplete beta function I_x(ν/2, 1/2) at x = ν/(ν + t²)."""
+    degrees = flint.arb(RUNS)
+    x = degrees / (degrees + flint.arb(QUANTILE) ** 2)
+    tail = x.beta_lower(degrees / 2, flint.arb(1) / 2, regularized=True)
+    assert float(tail) == pytest.approx(ALPHA, rel=1e-9)
 
 
 def test_the_same_seed_yields_the_same_noise_and_another_does_not():
