@@ -157,9 +157,8 @@ def _check_balls(model: Model, values: Values) -> None:
                 _check_repeats(model, row, RUNS)
                 raise RequestError(
                     "model",
-                    f"{name} of {model.name} is not the same on balls as on plain arrays; "
-                    f"a write through a slice or a view of another array is lost there: assign to "
-                    f"the array itself",
+                    f"{name} of {model.name} is not the same on balls as on plain arrays; let the "
+                    f"passes not ask what kind of array they run on",
                 )
 
 

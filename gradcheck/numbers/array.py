@@ -188,6 +188,8 @@ class Batched:
         """Return a number of this kind as it is, and anything else as a constant."""
         if isinstance(value, type(self)):
             return value
+        if np.iscomplexobj(value) and self.stored.kind != "c":
+            raise NoRuleError("balls have no rule for complex numbers; keep both parts apart")
         constant = self.constant(value)
         if not isinstance(value, list | tuple):
             constant.settled = np.ones((), bool)

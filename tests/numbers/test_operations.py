@@ -273,3 +273,10 @@ def test_what_is_surely_undefined_stays_so_where_it_is_chosen():
     assert (total.rad == 0).all()
     wide = Ball(np.zeros((1, 2)), np.ones((1, 2)), FLOAT64, 1, Choices(1)) > 0
     assert np.where(wide, undefined, 2.0).rad[0, 0] == np.inf
+
+
+@pytest.mark.parametrize("value", [1j, np.array([1j, 2.0])])
+def test_complex_constants_are_refused_and_not_cut(value):
+    x = Ball.from_value(np.array([[1.0, 2.0]]), FLOAT64, 1)
+    with pytest.raises(NoRuleError, match="complex numbers"):
+        x + value
