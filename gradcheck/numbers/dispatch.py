@@ -24,7 +24,6 @@ from gradcheck.numbers.array import (
     aligned_operands,
 )
 from gradcheck.numbers.comparisons import Comparison, settle
-from gradcheck.numbers.elementary import ELEMENTARY
 from gradcheck.numbers.indexing import Indexed
 from gradcheck.numbers.methods import Methods
 
@@ -71,10 +70,6 @@ REDUCTIONS: Mapping[np.ufunc, Function] = {
 """Functions along axes, by the ufunc that they repeat."""
 ADDED: Mapping[np.ufunc, Function] = {np.add: functions.add_at, np.subtract: functions.subtract_at}
 """Functions that change elements in place, by the ufunc that they apply."""
-KNOWN: frozenset[Function] = frozenset(
-    {*FUNCTIONS, *REARRANGEMENTS, *JOINING, *ABOUT_SHAPE, *COMPARISONS, *ELEMENTARY}
-)
-"""All that arrays of any kind know."""
 SUBSTITUTES: Mapping[str, str] = {
     "numpy.linalg.pinv": "numpy.linalg.solve",
     "numpy.linalg.lstsq": "numpy.linalg.solve of the normal equations",

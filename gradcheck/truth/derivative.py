@@ -218,13 +218,6 @@ class Point:
                 found[name] = np.broadcast_to(balls, (1, *shape))[0, ...]
         return found
 
-    def losses(self, bits: int) -> tuple[flint.arb, flint.arb]:
-        """Evaluate the loss by the definition and by the forward pass, in balls of `bits` bits."""
-        with precision(bits):
-            _, t, _ = called(run_passes, self.model, np, self._numbers())
-            definition = called(self.model.loss, np, Given(self._numbers()))
-            return _balls(definition).item(), _balls(t["loss"]).item()
-
 
 _EACH_BALL = np.frompyfunc(
     lambda real: real.constant if isinstance(real, Real) else flint.arb(series_of(real)), 1, 1
@@ -278,27 +271,6 @@ def enclose_gradients(
     return {name: np.stack([one[name] for one in found]) for name in model.parameters}
 
 
-def losses_differ(model: Model, values: Mapping[str, Any], bits: int = 256) -> bool:
-    """Tell whether definition and forward pass are provably not the same function.
-
-    They are if what they say is farther apart than 2⁻³⁰ of it, which no constant's rounding is.
-
-    Raises
-    ------
-    UnsupportedOperationError
-        If Arb cannot follow one of them.
-    """
-    for row in rows(model, values):
-        try:
-            one, other = Point(model, row).losses(bits)
-        except (ValueError, ArithmeticError):
-            continue
-        with precision(bits):
-            if abs(one - other) > abs(one) * 2.0**-30:
-                return True
-    return False
-
-
 def along(model: Model, name: str, element: tuple[int, ...]) -> Direction:
     """Return the direction of one number: where in which parameter, `()` for a scalar."""
     weights = np.zeros(model.parameters[name])
@@ -330,20 +302,6 @@ def enclose_derivative(
     """
     direction = along(model, name, element)
     slopes = [Point(model, row).slope(direction, bits) for row in rows(model, values)]
-    return _enclosures(slopes)
-
-
-def narrow_derivative(
-    model: Model, values: Mapping[str, Any], name: str, element: tuple[int, ...], width: float
-) -> Enclosures:
-    """Enclose the derivative, shape `(n,)`, until it is far narrower than `width`."""
-    direction = along(model, name, element)
-    return _enclosures(
-        [narrow_slope(Point(model, row), direction, width) for row in rows(model, values)]
-    )
-
-
-def _enclosures(slopes: list[Slope]) -> Enclosures:
     found = np.empty(len(slopes), dtype=object)
     found[:] = [slope.enclosure for slope in slopes]
     return found
