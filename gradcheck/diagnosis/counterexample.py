@@ -12,8 +12,7 @@ from gradcheck.diagnosis.search import differ, held
 from gradcheck.diagnosis.statements import Statements
 from gradcheck.diagnosis.tape import OverBudgetError
 from gradcheck.judge.evaluation import Values
-from gradcheck.model.model import Model, label
-from gradcheck.truth.derivative import rows
+from gradcheck.model.model import Model, each_sample, label
 
 PLAIN_NUMBERS = (0.0, 1.0, 2.0, -1.0, 3.0, 0.5, -2.0)
 SIMPLIFIED = 40
@@ -54,7 +53,7 @@ def simplest_counterexample(
         nonlocal left
         try:
             recording = record(
-                model, next(rows(model, sample)), Statements(), left, loss=False, dtype=dtype
+                model, next(each_sample(model, sample)), Statements(), left, loss=False, dtype=dtype
             )
         except (ValueError, ArithmeticError, OverBudgetError):
             return False

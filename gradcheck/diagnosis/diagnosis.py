@@ -19,11 +19,10 @@ from gradcheck.diagnosis.tape import OverBudgetError
 from gradcheck.diagnosis.words import FLOAT64, Explainer
 from gradcheck.judge.evaluation import Values
 from gradcheck.judge.reference import Passes
-from gradcheck.model.model import Model
+from gradcheck.model.model import Model, each_sample
 from gradcheck.truth.derivative import (
     UnsupportedOperationError,
     enclose_derivative,
-    rows,
 )
 from gradcheck.truth.enclosures import precision
 
@@ -156,7 +155,7 @@ def _recordings(
 ) -> Iterator[tuple[int, Recording]]:
     """Record as many samples as it takes; one on which something is undefined is left out."""
     spent, taken = 0, 0
-    for row, sample in enumerate(rows(model, values)):
+    for row, sample in enumerate(each_sample(model, values)):
         if taken and ((spent >= ENOUGH and taken >= FEWEST_SAMPLES) or spent * 2 > budget):
             return
         try:

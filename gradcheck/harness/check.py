@@ -13,11 +13,10 @@ from gradcheck.judge.evaluation import Values
 from gradcheck.judge.mistakes import check_boards, check_number, failure, place
 from gradcheck.judge.reference import Passes
 from gradcheck.model.board import Blackboard, Given
-from gradcheck.model.model import Model
+from gradcheck.model.model import Model, each_sample
 from gradcheck.numbers.array import OneSampleError
 from gradcheck.numbers.plain import Plain
 from gradcheck.numbers.rounding import Rounding
-from gradcheck.truth.derivative import rows
 
 RUNS = 8
 """More runs in which chance would show that did not on the first two."""
@@ -42,7 +41,7 @@ def check_model(model: Model, values: Values, dtypes: Sequence[str] = ("float64"
     for array in values.values():
         array.flags.writeable = False
     with np.errstate(all="ignore"):
-        for row in rows(model, values):
+        for row in each_sample(model, values):
             _check_definition(model, row)
             _check_repeats(model, row, 1)
         _check_branches(model, values)
@@ -147,7 +146,7 @@ def _check_branches(model: Model, values: Values) -> None:
 def _check_balls(model: Model, values: Values) -> None:
     """Find out whether balls carry what the code does: a write through a view they do not."""
     passes = Passes(model, values, Rounding(np.dtype(np.float64)))
-    for i, row in enumerate(rows(model, values)):
+    for i, row in enumerate(each_sample(model, values)):
         for name, value in _run(model, row):
             ball = (passes.t if name[0] == "t" else passes.d)[name[2:]]
             mid, rad = (np.broadcast_to(part, ball.mid.shape)[i] for part in ball.whole())
@@ -178,7 +177,7 @@ def _check_at_once(model: Model, values: Values, dtype: np.dtype[Any]) -> None:
             at_once = hand_written.prepare(model, dtype)(given)
     except Exception as error:
         raise failure(model, "passes", error) from error
-    for i, row in enumerate(rows(model, given)):
+    for i, row in enumerate(each_sample(model, given)):
         alone = dict(_run(model, row))
         for name, shape in model.parameters.items():
             ball = passes.d[name]

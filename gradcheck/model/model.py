@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -197,3 +197,15 @@ def run_passes(model: Model, xp: Any, values: Mapping[str, Any]) -> tuple[Any, A
     model.forward(xp, v, t)
     model.backward(xp, v, t, d)
     return v, t, d
+
+
+def each_sample(model: Model, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Split values into samples, as the model's functions take them, one at a time.
+
+    The sample axis has length one if the model is batched, and is left out if it is not.
+    """
+    for row in range(len(next(iter(values.values())))):
+        yield {
+            name: array[row : row + 1] if model.batched else array[row]
+            for name, array in values.items()
+        }

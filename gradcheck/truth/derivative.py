@@ -11,7 +11,7 @@ Transactions on Computers 66 (2017).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil, log2
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.model.board import Given
-from gradcheck.model.model import Model, run_passes
+from gradcheck.model.model import Model, each_sample, run_passes
 from gradcheck.numbers.arb import Real, Reals, Side, series_of
 from gradcheck.numbers.array import NoRuleError
 from gradcheck.numbers.rounding import Rounding
@@ -49,18 +49,6 @@ class UnsupportedOperationError(TypeError):
     def __init__(self, operation: str) -> None:
         super().__init__(f"Arb cannot follow {operation}")
         self.operation = operation
-
-
-def rows(model: Model, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Split values into samples, as the model's functions take them, one at a time.
-
-    The sample axis has length one if the model is batched, and is left out if it is not.
-    """
-    for row in range(len(next(iter(values.values())))):
-        yield {
-            name: array[row : row + 1] if model.batched else array[row]
-            for name, array in values.items()
-        }
 
 
 @dataclass(frozen=True)
@@ -123,7 +111,7 @@ class Point:
     Parameters
     ----------
     values
-        Inputs and parameters as the model's functions take them, see `rows`; taken as exact.
+        Inputs and parameters as the model's functions take them, see `each_sample`; taken as exact.
     dtype
         The format under judgement, for code that asks for it.
     """
@@ -267,7 +255,7 @@ def enclose_gradients(
     dict
         Gradients by parameter, each of shape `(n, *shape)`; see `Point.gradients`.
     """
-    found = [Point(model, row).gradients(bits) for row in rows(model, values)]
+    found = [Point(model, sample).gradients(bits) for sample in each_sample(model, values)]
     return {name: np.stack([one[name] for one in found]) for name in model.parameters}
 
 
@@ -301,7 +289,7 @@ def enclose_derivative(
         If the definition cannot be followed in power series.
     """
     direction = along(model, name, element)
-    slopes = [Point(model, row).slope(direction, bits) for row in rows(model, values)]
+    slopes = [Point(model, one).slope(direction, bits) for one in each_sample(model, values)]
     found = np.empty(len(slopes), dtype=object)
     found[:] = [slope.enclosure for slope in slopes]
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.model.board import Given
-from gradcheck.model.model import Model, run_passes
+from gradcheck.model.model import Model, each_sample, run_passes
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.derivative import (
     Direction,
@@ -17,7 +17,6 @@ from gradcheck.truth.derivative import (
     Slope,
     UnsupportedOperationError,
     called,
-    rows,
     working_bits,
 )
 from gradcheck.truth.enclosures import Enclosures
@@ -42,7 +41,7 @@ class Witness:
     def __init__(self, model: Model, values: Mapping[str, Any], rounding: Rounding) -> None:
         self.model, self.rounding = model, rounding
         self._values = values
-        self.point = Point(model, next(rows(model, values)), rounding.dtype)
+        self.point = Point(model, next(each_sample(model, values)), rounding.dtype)
         self.formula: Callable[[int], dict[str, Enclosures] | None] = cache(self._formula)
 
     def _formula(self, bits: int) -> dict[str, Enclosures] | None:
@@ -93,7 +92,7 @@ class Witness:
     def _plain(self) -> dict[str, Any]:
         return {
             name: array if array.dtype.kind == "i" else array.astype(self.rounding.dtype)
-            for name, array in next(rows(self.model, self._values)).items()
+            for name, array in next(each_sample(self.model, self._values)).items()
         }
 
     @staticmethod

@@ -12,7 +12,7 @@ from gradcheck.diagnosis.diagnosis import diagnose
 from gradcheck.diagnosis.recording import record
 from gradcheck.diagnosis.statements import Statements
 from gradcheck.harness.samples import draw_model
-from gradcheck.truth.derivative import rows
+from gradcheck.model.model import each_sample
 from gradcheck.truth.enclosures import precision
 
 NUMBER = itertools.count()
@@ -334,7 +334,7 @@ def test_work_grows_with_the_steps():
     for steps in (10, 20):
         model = recurrence(steps)
         with precision(128):
-            sample = next(rows(model, draw_model(model, 0, 0, 1)))
+            sample = next(each_sample(model, draw_model(model, 0, 0, 1)))
             counts.append(record(model, sample, Statements(), 10**6, loss=True).operations)
     assert counts[1] < 2.1 * counts[0]
 

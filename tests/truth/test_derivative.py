@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from gradcheck.examples import chain, chain_misprint
 from gradcheck.harness.samples import draw_samples
+from gradcheck.model.model import each_sample
 from gradcheck.truth.derivative import (
     Point,
     UnsupportedOperationError,
     along,
     enclose_derivative,
     enclose_gradients,
-    rows,
 )
 from gradcheck.truth.enclosures import distance, precision, reals
 
@@ -149,7 +149,7 @@ def test_an_interrupt_is_no_limit_of_arb():
 
 def at_one_point(model, values=None):
     values = values or draw_samples(model.leaves, 0, 0, 1)
-    return Point(model, next(rows(model, values)))
+    return Point(model, next(each_sample(model, values)))
 
 
 def test_a_derivative_along_a_direction_is_the_sum_of_those_along_its_numbers():
