@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 AGREED, DISAGREED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_MODEL = "chain"
+MOST_SAMPLES = 2**53
 POSITIONAL = frozenset({"model", "file"})
 
 
@@ -256,8 +257,8 @@ def _trace(options: argparse.Namespace) -> int:
     sample = options.sample
     if sample is None and not (options.at or model.example):
         sample = 0
-    if sample is not None and sample < 0:
-        raise RequestError("sample", f"expected at least 0, got {sample}")
+    if sample is not None and not 0 <= sample < MOST_SAMPLES:
+        raise RequestError("sample", f"expected 0 to 2**53 - 1, got {sample}")
     _note_broken(request)
     agrees = True
     for dtype in request.dtypes:

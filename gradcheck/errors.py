@@ -43,7 +43,7 @@ def guarded() -> Iterator[None]:
     """
     try:
         yield
-    except (Exception, KeyboardInterrupt, GeneratorExit):
+    except (Exception, KeyboardInterrupt):
         raise
     except BaseException as error:
         given = ", ".join(map(repr, error.args))

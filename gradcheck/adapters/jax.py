@@ -48,7 +48,7 @@ def _differentiate(
 def _prepare_value(model: Model, dtype: np.dtype[Any]) -> Callable[[Arrays], Any]:
     import jax
 
-    losses = jax.vmap(sample_loss(model, jax.numpy, "jax"))
+    losses = jax.vmap(sample_loss(model, _Namespace(jax.numpy), "jax"))
 
     def value(values: Arrays) -> Any:
         with jax.enable_x64(dtype == np.float64):

@@ -57,8 +57,15 @@ def _total_loss(model: Model) -> Callable[[dict[str, Any]], Any]:
 
 
 def _prepare_value(model: Model, dtype: np.dtype[Any]) -> Callable[[Arrays], Any]:
+    from gradcheck.adapters.torch_mode import judged_in
+
     losses = _losses(model)
-    return lambda values: losses(_tensors(values)).detach().numpy()
+
+    def value(values: Arrays) -> Any:
+        with judged_in(dtype):
+            return losses(_tensors(values)).detach().numpy()
+
+    return value
 
 
 def _differentiate(

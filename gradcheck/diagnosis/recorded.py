@@ -209,7 +209,8 @@ class Recorded(Number):
 
     def _note(self, result: Any) -> Any:
         if isinstance(result, list | tuple):
-            return type(result)(self._note(item) for item in result)
+            noted = [self._note(item) for item in result]
+            return type(result)(*noted) if hasattr(result, "_fields") else type(result)(noted)
         if isinstance(result, Recorded):
             moved = result.passed()
             result.array, result.origin = moved.array, moved.origin

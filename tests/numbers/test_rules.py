@@ -88,7 +88,7 @@ def cancelled(rounding, a, b):
     """The larger operand and a logarithm cancel: ulps of the operand, in those of the result."""
     result, size = logaddexp(a, b), float(abs(a.max(b)).upper())
     smallest = max(float(abs(result).lower()), rounding.smallest_normal)
-    return min(rounding.ulps * (size + 2) / 2 / smallest, 2.0**1000)  # lest the bound overflow
+    return rounding.ulps / 2 * min((size + 2) / smallest, 2.0**1000)  # lest it overflow
 
 
 def logaddexp(a, b):
