@@ -143,6 +143,8 @@ def test_a_signal_in_the_middle_of_a_sweep_leaves_earlier_results_whole(folder, 
         [sys.executable, *arguments.split(), "--output", "out"],
         cwd=folder,
         pass_fds=[write_end],
+        # A test run in the background ignores it, which a process would inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
