@@ -132,19 +132,26 @@ ENDLESS = replace(chain.MODEL, backward=backward)
 """
 
 
+# A test run in the background ignores SIGINT, and its processes inherit that.
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from gradcheck.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_a_signal_in_the_middle_of_a_sweep_leaves_earlier_results_whole(folder, capsys):
     assert main(["sweep", *QUICK, "--output", "out"]) == 0
     read_end, write_end = os.pipe()
     (folder / "endless.py").write_text(ENDLESS.format(pipe=write_end))
     before = tree(folder)
-    arguments = "-m gradcheck sweep endless.py --adapters closed-form --samples 1000000000"
+    arguments = "sweep endless.py --adapters closed-form --samples 1000000000 --output out"
     process = subprocess.Popen(
-        [sys.executable, *arguments.split(), "--output", "out"],
+        [sys.executable, "-c", INTERRUPTIBLE, *arguments.split()],
         cwd=folder,
         pass_fds=[write_end],
-        # A test run in the background ignores it, which a process would inherit.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -182,10 +182,12 @@ def arb_cbrt(x: flint.arb) -> flint.arb:
 
 
 def arb_logaddexp(a: flint.arb, b: flint.arb) -> flint.arb:
-    """Keep the exponential below 1; an infinity is a limit."""
+    """Keep the exponential from 0 to 1, however wide the distance; an infinity is a limit."""
     if a == -INFINITY or b == -INFINITY:
         return b if a == -INFINITY else a
-    return a.max(b) + (-abs(a - b)).exp().log1p()
+    lead = a - b
+    smaller = (-lead.abs_lower()).exp().union((-lead.abs_upper()).exp())
+    return a.max(b) + smaller.log1p()
 
 
 def arb_expit(x: flint.arb) -> flint.arb:

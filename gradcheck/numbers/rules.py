@@ -140,8 +140,8 @@ def power(record: Elementary, a: Operand, exponent: Operand, rounding: Rounding)
     if a.rad is not EXACT:
         near = np.maximum(size * (1 - 2.0**-51) - a.rad * (1 + 2.0**-51), 0)
         far = (size + a.rad) * (1 + 2.0**-51)
-        slope = abs(p) * np.power(far if p >= 1 else near, p - 1) * (1 + LIBRARY)
-        spread = slope * a.rad
+        end = far if p >= 1 else near
+        spread = abs(p) * np.power(end, p) * (a.rad / end) * (1 + LIBRARY)  # p − 1 may underflow
         if not (spread <= WIDE * np.abs(value)).all():
             crosses = a.rad >= size
             nearer, farther = np.power(near, p), np.power(far, p)

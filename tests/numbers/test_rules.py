@@ -92,7 +92,8 @@ def cancelled(rounding, a, b):
 
 
 def logaddexp(a, b):
-    return a.max(b) + (-abs(a - b)).exp().log1p()
+    nearest, farthest = (a - b).abs_lower(), (a - b).abs_upper()
+    return a.max(b) + flint.arb.union((-nearest).exp(), (-farthest).exp()).log1p()
 
 
 def logarithm(rounding, x):
@@ -302,6 +303,16 @@ def test_a_quotient_near_the_underflow_threshold_has_its_whole_radius():
     denominator = Ball(np.array(2.0**-126), np.array(2.7369110631344083e-48), FLOAT64)
     least = [np.array(0.0), np.array(-1.0)]
     assert violations("divide", [numerator, denominator], least) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("power -0.5", 0.75), ("power -1", 0.6), ("power -2", 0.4)]
+)
+@pytest.mark.parametrize("share", [1e-12, 1e-3, 0.5])
+def test_the_slope_of_a_power_may_underflow(name, size, share):
+    mid = FLOAT64.largest**size
+    ball = Ball(np.array([mid]), np.array([share * mid]), FLOAT64)
+    assert violations(name, [ball], [np.array([-1.0])]) == []
 
 
 @pytest.mark.parametrize("position", [0.0, 1.0])
