@@ -1,0 +1,185 @@
+"""What a function computed, as a list of operations that every kind of number can follow.
+
+A recorder writes the list while the function runs, in the words of its framework. Each operation
+carries the rule that says in NumPy's functions what it does, so that the list runs on plain arrays,
+on balls and on Arb's numbers alike. Views share memory and writes in place are seen through them,
+as in the framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.numbers.array import Batched
+from gradcheck.numbers.errors import NoRuleError
+
+Rule = Callable[..., Any]
+"""From numbers, and whatever else the framework gives its operation, to numbers."""
+
+
+class Line(NamedTuple):
+    """A line of the user's code."""
+
+    file: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Stands for a value of the program where an operation takes it."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation.
+
+    Parameters
+    ----------
+    operation
+        The framework's name of it, such as `aten.mul.Tensor` or `dot_general`.
+    rule
+        What it does; `None` if there is no rule for it.
+    arguments, options
+        As the framework was given them, with a `Ref` for each array.
+    results
+        The numbers of the values it yields, `None` for one that is no array.
+    line
+        Where it was asked for; `None` if not by the user's code.
+    """
+
+    operation: str
+    rule: Rule | None
+    arguments: tuple[Any, ...]
+    options: Mapping[str, Any]
+    results: tuple[int | None, ...]
+    line: Line | None = None
+
+    @property
+    def operands(self) -> tuple[int, ...]:
+        """The values that it takes, in order."""
+        return tuple(_refs((self.arguments, dict(self.options))))
+
+
+@dataclass
+class Program:
+    """A function's forward and backward pass, on one sample.
+
+    Attributes
+    ----------
+    leaves
+        Inputs, parameters and cotangents by name: which values they are.
+    constants
+        Values that came from elsewhere: buffers, tables, integers; as arrays of the program's
+        formats.
+    forward, backward
+        The operations of each pass, in order. The backward pass goes on where the forward ended.
+    outputs
+        The differentiable results of the forward pass.
+    gradients
+        By parameter, which value its gradient is; `None` where the framework yields none.
+    """
+
+    leaves: dict[str, int] = field(default_factory=dict)
+    constants: dict[int, NDArray[Any]] = field(default_factory=dict)
+    forward: list[Step] = field(default_factory=list)
+    backward: list[Step] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+    gradients: dict[str, int | None] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> list[Step]:
+        """All operations."""
+        return [*self.forward, *self.backward]
+
+    @property
+    def refused(self) -> list[str]:
+        """The operations that no rule is known for, each once, in order."""
+        return list(dict.fromkeys(step.operation for step in self.steps if step.rule is None))
+
+
+class _Missing(NamedTuple):
+    """Takes the place of what an operation without a rule would yield."""
+
+    operation: str
+
+
+Values = dict[int, Any]
+"""By its number, a value of a program."""
+
+
+def begin(program: Program, leaves: Mapping[str, Any]) -> Values:
+    """Return the values that a run starts from.
+
+    Parameters
+    ----------
+    leaves
+        By name, all of one kind of number, or plain arrays.
+    """
+    like = next((leaf for leaf in leaves.values() if isinstance(leaf, Batched)), None)
+    values: Values = {number: leaves[name] for name, number in program.leaves.items()}
+    for number, constant in program.constants.items():
+        values[number] = _lifted(constant, like)
+    return values
+
+
+def proceed(steps: Sequence[Step], values: Values) -> None:
+    """Perform operations, adding what they yield to the values.
+
+    Raises
+    ------
+    NoRuleError
+        Naming an operation that has no rule, where something needs its result.
+    """
+    like = next((value for value in values.values() if isinstance(value, Batched)), None)
+    for step in steps:
+        for number, result in zip(step.results, performed(step, values, like), strict=False):
+            if number is not None:
+                values[number] = result
+
+
+def performed(step: Step, values: Values, like: Any = None) -> tuple[Any, ...]:
+    """Return what one operation yields."""
+    if step.rule is None:
+        return tuple(_Missing(step.operation) for _ in step.results)
+    for number in step.operands:
+        if isinstance(values[number], _Missing):
+            operation = values[number].operation
+            raise NoRuleError(f"there is no rule for {operation}", operation)
+    result = step.rule(
+        *_filled(step.arguments, values),
+        **{name: _filled(option, values) for name, option in step.options.items()},
+    )
+    results = result if isinstance(result, tuple | list) else (result,)
+    return tuple(_lifted(one, like) for one in results)
+
+
+def _lifted(value: Any, like: Any) -> Any:
+    """Make numbers of an array of floats, so that what is computed of it has a bound."""
+    is_plain = isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f"
+    return like.lifted(value) if is_plain and like is not None else value
+
+
+def _refs(argument: Any) -> Iterator[int]:
+    if isinstance(argument, Ref):
+        yield argument.value
+    elif isinstance(argument, Mapping):
+        for item in argument.values():
+            yield from _refs(item)
+    elif isinstance(argument, tuple | list):
+        for item in argument:
+            yield from _refs(item)
+
+
+def _filled(argument: Any, values: Values) -> Any:
+    if isinstance(argument, Ref):
+        return values[argument.value]
+    if isinstance(argument, tuple | list) and not hasattr(argument, "_fields"):
+        return type(argument)(_filled(item, values) for item in argument)
+    return argument
