@@ -1,0 +1,36 @@
+"""The rules of ATen's operations, gathered from the tables of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+
+from gradcheck.capture.program import Rule
+
+TABLES = (
+    "aten_elementwise",
+    "aten_reductions",
+    "aten_fused",
+    "aten_views",
+    "aten_indexing",
+    "aten_windows",
+    "aten_linalg",
+)
+
+
+@cache
+def rules() -> Mapping[str, Rule]:
+    """Return all rules, by the name of an overload or of all overloads of an operation."""
+    found: dict[str, Rule] = {}
+    for table in TABLES:
+        if find_spec(f"gradcheck.capture.{table}"):
+            found |= import_module(f"gradcheck.capture.{table}").RULES
+    return found
+
+
+def rule_of(name: str) -> Rule | None:
+    """Return the rule of an overload, such as `aten.mul.Tensor`; `None` if there is none."""
+    found = rules()
+    return found.get(name) or found.get(name.rpartition(".")[0])

@@ -1,0 +1,269 @@
+"""What PyTorch computes, operation by operation, below autograd: forward and backward."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.capture.aten import rule_of
+from gradcheck.capture.program import Line, Program, Ref, Step
+
+READ_OUT = ("aten._local_scalar_dense.default", "aten.is_nonzero.default", "aten.equal.default")
+"""Operations that hand a number to Python, after which what is computed may depend on it."""
+RANDOM = (
+    "bernoulli", "rand", "randn", "rand_like", "randn_like", "randint", "randint_like", "randperm",
+    "normal", "normal_", "uniform", "uniform_", "native_dropout", "multinomial", "poisson",
+    "exponential_", "random_", "geometric_", "cauchy_", "log_normal_", "bernoulli_", "binomial",
+    "_standard_gamma", "_sample_dirichlet", "rrelu_with_noise", "rrelu_with_noise_",
+    "_fused_dropout",
+)  # fmt: skip
+
+
+class Recording:
+    """A program while it is recorded, and what was seen besides.
+
+    Attributes
+    ----------
+    branches
+        Where a number was handed to Python, so that what is computed may depend on it.
+    random
+        In the forward and the backward pass, where random numbers were drawn.
+    """
+
+    def __init__(self, leaves: Mapping[str, Any]) -> None:
+        self.program = Program()
+        self.branches: list[Line | None] = []
+        self.random: tuple[list[Line | None], list[Line | None]] = ([], [])
+        self.backward = False
+        self._numbers: dict[int, int] = {}
+        self._places: dict[tuple[Any, ...], int] = {}
+        self._alive: list[Any] = []  # so that no identity is given twice
+        for name, tensor in leaves.items():
+            self.program.leaves[name] = self._add(tensor)
+
+    def number_of(self, tensor: Any) -> int:
+        """Return which value a tensor is; one that was never seen is a constant."""
+        number = self.known(tensor)
+        if number is None:
+            number = self._add(tensor)
+            self.program.constants[number] = array_of(tensor).copy()
+        return number
+
+    def known(self, tensor: Any) -> int | None:
+        """Return which value a tensor is, if it is one: itself, or the same memory seen alike."""
+        number = self._numbers.get(id(tensor))
+        return self._places.get(_place(tensor)) if number is None and tensor.numel() else number
+
+    def note(self, function: Any, args: Any, kwargs: Any, results: Any) -> None:
+        """Add an operation that was performed."""
+        name, line = str(function), user_line()
+        if name in READ_OUT:
+            self.branches.append(line)
+            return
+        drawn = name.split(".")[1] in RANDOM
+        if drawn:
+            self.random[self.backward].append(line)
+        flat = results if isinstance(results, tuple | list) else (results,)
+        if drawn or not _depends(flat, args, kwargs):
+            for result in flat:  # constants, as they are
+                if is_tensor(result):
+                    self.program.constants[self._add(result)] = array_of(result).copy()
+            return
+        arguments = self._referred(args)
+        options = {key: self._referred(value) for key, value in kwargs.items()}
+        numbers = tuple(self._result(one) if is_tensor(one) else None for one in flat)
+        step = Step(name, rule_of(name), arguments, options, numbers, line)
+        (self.program.backward if self.backward else self.program.forward).append(step)
+
+    def _referred(self, argument: Any) -> Any:
+        if is_tensor(argument):
+            return Ref(self.number_of(argument))
+        if isinstance(argument, tuple | list):
+            return type(argument)(self._referred(item) for item in argument)
+        return argument
+
+    def _result(self, tensor: Any) -> int:
+        number = self._numbers.get(id(tensor))  # itself, if it was changed in place
+        return self._add(tensor) if number is None else number
+
+    def _add(self, tensor: Any) -> int:
+        number = len(self._alive)
+        self._alive.append(tensor)
+        self._numbers[id(tensor)] = number
+        if tensor.numel():
+            self._places[_place(tensor)] = number
+        return number
+
+
+def _place(tensor: Any) -> tuple[Any, ...]:
+    storage = tensor.untyped_storage().data_ptr() if tensor.layout is _strided() else id(tensor)
+    offset = tensor.storage_offset() if tensor.layout is _strided() else 0
+    return storage, offset, tuple(tensor.shape), tensor.stride(), tensor.dtype
+
+
+def _depends(results: Sequence[Any], args: Any, kwargs: Any) -> bool:
+    """Tell whether an operation has to be followed: it yields floats, or takes some."""
+    tensors = [*_tensors(results), *_tensors(args), *_tensors(tuple(kwargs.values()))]
+    return any(tensor.dtype.is_floating_point or tensor.dtype.is_complex for tensor in tensors)
+
+
+def _tensors(argument: Any) -> Iterator[Any]:
+    if is_tensor(argument):
+        yield argument
+    elif isinstance(argument, tuple | list):
+        for item in argument:
+            yield from _tensors(item)
+
+
+@cache
+def _strided() -> Any:
+    import torch
+
+    return torch.strided
+
+
+def is_tensor(value: Any) -> bool:
+    """Tell whether a value is a tensor."""
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+def array_of(tensor: Any) -> NDArray[Any]:
+    """Return a tensor's numbers; those of a format that NumPy lacks in float64."""
+    import torch
+
+    tensor = tensor.detach()
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        tensor = tensor.double()
+    return np.asarray(tensor.resolve_conj().resolve_neg().cpu())
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    import torch
+
+    return tuple(f"{Path(path).parent}/" for path in (torch.__file__, *_own()))
+
+
+def _own() -> tuple[str, ...]:
+    import gradcheck
+
+    return (str(gradcheck.__file__),)
+
+
+def user_line() -> Line | None:
+    """Return the innermost line on the stack that is neither PyTorch's nor ours."""
+    frame, libraries = sys._getframe(1), _libraries()
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(libraries) and not file.startswith("<frozen"):
+            return Line(file, frame.f_lineno)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+@cache
+def _mode() -> Any:
+    """Make the class, whose base needs PyTorch."""
+    from torch._decomp import core_aten_decompositions, decomposition_table
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    decompositions = {**decomposition_table, **core_aten_decompositions()}
+
+    class Recorder(TorchDispatchMode):  # type: ignore[misc]
+        """Sees every operation below autograd."""
+
+        def __init__(self, recording: Recording) -> None:
+            super().__init__()
+            self.recording = recording
+            self._within: list[str] = []  # what is being decomposed, lest it be so for ever
+
+        def __torch_dispatch__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            name = str(function)
+            if not (rule_of(name) or name in self._within or name.split(".")[1] in RANDOM):
+                self._within.append(name)
+                try:
+                    decomposed = self._decomposed(function, args, kwargs)
+                finally:
+                    self._within.pop()
+                if decomposed is not NotImplemented:
+                    return decomposed
+            results = function(*args, **kwargs)
+            self.recording.note(function, args, kwargs, results)
+            return results
+
+        def _decomposed(self, function: Any, args: Any, kwargs: Any) -> Any:
+            decomposition = decompositions.get(function)
+            primitive = getattr(function, "impl_aten", None)
+            with self:
+                if decomposition is not None:
+                    return decomposition(*args, **kwargs)
+                if primitive is not None:
+                    return primitive(*args, **kwargs)
+                return function.decompose(*args, **kwargs)
+
+    return Recorder
+
+
+def recorded(recording: Recording) -> Any:
+    """Return the context in which a recording sees what is computed."""
+    return _mode()(recording)
+
+
+def record(function: Callable[..., Any], *tensors: Any) -> Program:
+    """Record a function of tensors, and its reverse pass from cotangents of ones.
+
+    The leaves are called `0`, `1`, … as they are given, and `cotangent.0`, ….
+    """
+    import torch
+
+    leaves = {str(i): tensor for i, tensor in enumerate(tensors)}
+    recording = Recording(leaves)
+    with recorded(recording), torch.enable_grad():
+        results = function(*tensors)
+    outputs = [
+        one
+        for one in (results if isinstance(results, tuple | list) else (results,))
+        if is_tensor(one) and one.requires_grad
+    ]
+    cotangents = [torch.ones_like(output) for output in outputs]
+    wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+    finish(recording, outputs, cotangents, wanted)
+    return recording.program
+
+
+def finish(
+    recording: Recording, outputs: Sequence[Any], cotangents: Sequence[Any], wanted: Any
+) -> list[Any]:
+    """Record the reverse pass as well; return the gradients as tensors, or `None`."""
+    import torch
+
+    program = recording.program
+    program.outputs = [recording.number_of(output) for output in outputs]
+    for i, cotangent in enumerate(cotangents):
+        program.leaves[f"cotangent.{i}"] = recording.number_of(cotangent)
+        program.constants.pop(program.leaves[f"cotangent.{i}"], None)
+    recording.backward = True
+    gradients: list[Any] = [None] * len(wanted)
+    if outputs and wanted:
+        with recorded(recording):
+            gradients = list(
+                torch.autograd.grad(
+                    list(outputs), list(wanted.values()), list(cotangents), allow_unused=True
+                )
+            )
+    program.gradients = {
+        name: None if one is None else recording.number_of(one)
+        for name, one in zip(wanted, gradients, strict=True)
+    }
+    return gradients
