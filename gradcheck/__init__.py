@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gradcheck import sampling, testing
     from gradcheck.adapters import Adapter
     from gradcheck.api import sweep
+    from gradcheck.capture.check import Case, check
     from gradcheck.errors import RequestError
     from gradcheck.harness.request import Request
     from gradcheck.model.loading import load_model
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Adapter",
     "Ball",
+    "Case",
     "Model",
     "Report",
     "Request",
     "RequestError",
     "Rounding",
+    "check",
     "load_model",
     "sampling",
     "sweep",
@@ -34,11 +37,13 @@ __all__ = [
 _HOMES = {
     "Adapter": "gradcheck.adapters",
     "Ball": "gradcheck.numbers.ball",
+    "Case": "gradcheck.capture.check",
     "Model": "gradcheck.model.model",
     "Report": "gradcheck.reports.tables",
     "Request": "gradcheck.harness.request",
     "RequestError": "gradcheck.errors",
     "Rounding": "gradcheck.numbers.ball",
+    "check": "gradcheck.capture.check",
     "load_model": "gradcheck.model.loading",
     "sweep": "gradcheck.api",
 }

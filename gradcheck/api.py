@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
+from gradcheck.capture.model import CapturedModel
 from gradcheck.diagnosis.diagnosis import Diagnosis, diagnose
 from gradcheck.errors import RequestError, guarded
 from gradcheck.harness.block import describe
@@ -83,7 +84,8 @@ def stages(
         If the request cannot be met; before any work.
     """
     settings = request.distribution, request.scale, request.dtypes[0]
-    check_model(model, draw_model(model, request.seed, 0, CHECKED, *settings), request.dtypes)
+    if not isinstance(model, CapturedModel):
+        check_model(model, draw_model(model, request.seed, 0, CHECKED, *settings), request.dtypes)
     outcome = run_sweep(model, request, progress, block)
     yield tabulate(model, request, outcome)
     rulings, failed = Rulings(), dict[str, str]()
@@ -93,7 +95,9 @@ def stages(
         with guarded():
             rulings = referee(model, request, outcome, progress)
             stage = "diagnosis"
-            if rulings.blamed or outcome.misstated:
+            if isinstance(model, CapturedModel):
+                pass
+            elif rulings.blamed or outcome.misstated:
                 clues = evidence(request, outcome, rulings)
                 diagnosis = diagnose(
                     model,

@@ -3,6 +3,7 @@
 from gradcheck.model.domains import (
     Domain,
     integers,
+    near,
     normal,
     one_hot,
     positive,
@@ -11,4 +12,4 @@ from gradcheck.model.domains import (
     unit_norm,
 )
 
-__all__ = ["Domain", "integers", "normal", "one_hot", "positive", "scaled", "uniform", "unit_norm"]
+__all__ = ["Domain", "integers", "near", "normal", "one_hot", "positive", "scaled", "uniform", "unit_norm"]

@@ -169,6 +169,8 @@ def choose_adapters(names: Sequence[str] | None, model: Model) -> dict[str, Adap
     RequestError
         For a name that is unknown, not installed, or has nothing to say about this model.
     """
+    if model.adapters:
+        return _own_adapters(names, model)
     known, broken = all_adapters(), broken_adapters()
     if names is None:
         return {
@@ -192,3 +194,13 @@ def choose_adapters(names: Sequence[str] | None, model: Model) -> dict[str, Adap
         if not known[name].gradients(model):
             raise RequestError("adapters", f"{name} has nothing for the model {model.name}")
     return {name: known[name] for name in dict.fromkeys(names)}
+
+
+def _own_adapters(names: Sequence[str] | None, model: Model) -> dict[str, Adapter]:
+    for name in names or ():
+        if name not in model.adapters:
+            raise RequestError(
+                "adapters",
+                f"{model.name} is compared with {', '.join(model.adapters)} alone, not with {name}",
+            )
+    return {name: model.adapters[name] for name in names or model.adapters}

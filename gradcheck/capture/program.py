@@ -125,7 +125,7 @@ def begin(program: Program, leaves: Mapping[str, Any]) -> Values:
     like = next((leaf for leaf in leaves.values() if isinstance(leaf, Batched)), None)
     values: Values = {number: leaves[name] for name, number in program.leaves.items()}
     for number, constant in program.constants.items():
-        values[number] = _lifted(constant, like)
+        values[number] = _spread(constant, like)
     return values
 
 
@@ -164,6 +164,13 @@ def _lifted(value: Any, like: Any) -> Any:
     """Make numbers of an array of floats, so that what is computed of it has a bound."""
     is_plain = isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f"
     return like.lifted(value) if is_plain and like is not None else value
+
+
+def _spread(constant: NDArray[Any], like: Any) -> Any:
+    """Make numbers of a constant, for every sample its own: the program may write into it."""
+    if constant.dtype.kind != "f" or like is None:
+        return constant.copy()
+    return np.full_like(like, constant, shape=constant.shape)
 
 
 def _refs(argument: Any) -> Iterator[int]:

@@ -70,16 +70,27 @@ class Recording:
         if drawn:
             self.random[self.backward].append(line)
         flat = results if isinstance(results, tuple | list) else (results,)
-        if drawn or not _depends(flat, args, kwargs):
-            for result in flat:  # constants, as they are
-                if is_tensor(result):
-                    self.program.constants[self._add(result)] = array_of(result).copy()
+        if drawn or not self._is_followed(flat, (args, tuple(kwargs.values()))):
+            for result in filter(is_tensor, flat):
+                value = array_of(result).copy()
+                empty = name.startswith("aten.empty") or name.startswith("aten.new_empty")
+                number = self._add(result)
+                self.program.constants[number] = np.zeros_like(value) if empty else value
             return
         arguments = self._referred(args)
         options = {key: self._referred(value) for key, value in kwargs.items()}
         numbers = tuple(self._result(one) if is_tensor(one) else None for one in flat)
         step = Step(name, rule_of(name), arguments, options, numbers, line)
         (self.program.backward if self.backward else self.program.forward).append(step)
+
+    def _is_followed(self, results: Sequence[Any], arguments: Any) -> bool:
+        """Tell whether an operation takes what is no constant, or rounds constants."""
+        operands = list(_tensors(arguments))
+        numbers = [self.known(operand) for operand in operands]
+        constants = self.program.constants
+        if any(number is not None and number not in constants for number in numbers):
+            return True
+        return bool(operands) and any(one.dtype.is_floating_point for one in _tensors(results))
 
     def _referred(self, argument: Any) -> Any:
         if is_tensor(argument):
@@ -105,12 +116,6 @@ def _place(tensor: Any) -> tuple[Any, ...]:
     storage = tensor.untyped_storage().data_ptr() if tensor.layout is _strided() else id(tensor)
     offset = tensor.storage_offset() if tensor.layout is _strided() else 0
     return storage, offset, tuple(tensor.shape), tensor.stride(), tensor.dtype
-
-
-def _depends(results: Sequence[Any], args: Any, kwargs: Any) -> bool:
-    """Tell whether an operation has to be followed: it yields floats, or takes some."""
-    tensors = [*_tensors(results), *_tensors(args), *_tensors(tuple(kwargs.values()))]
-    return any(tensor.dtype.is_floating_point or tensor.dtype.is_complex for tensor in tensors)
 
 
 def _tensors(argument: Any) -> Iterator[Any]:

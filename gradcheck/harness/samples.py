@@ -167,6 +167,9 @@ def draw_model(
             numbers = DISTRIBUTIONS[domain.base](words).reshape(count, *shape)
         numbers = domain.transform(numbers)
         drawn[name] = numbers.astype(np.int64) if domain.is_discrete else _round(numbers, dtype)
+    if start == 0:
+        for name, value in model.given.items():
+            drawn[name][0] = _round(np.asarray(value), dtype)
     return drawn
 
 

@@ -115,3 +115,12 @@ def one_hot() -> Domain:
         return np.asarray(x == x.max(axis=-1, keepdims=True), dtype=np.float64)
 
     return Domain("one_hot()", "uniform", transform, needs_axis=True)
+
+
+def near(values: Floats, share: float = 0.125) -> Domain:
+    """Numbers like those of an array: each by up to a share of itself larger or smaller.
+
+    Zeros stay zeros, unless there is nothing else; then they are up to the share itself.
+    """
+    size = values if np.any(values) else np.ones_like(values)
+    return Domain(f"near(…, {share!r})", "uniform", lambda x: values + share * x * size)

@@ -55,6 +55,10 @@ class Model:
         Gradients that were also derived as one formula: parameter → `formula(xp, v)`.
     example
         A point worth looking at: a number or an array for each input and parameter.
+    given
+        Values of inputs and parameters on sample 0, where they are not to be drawn.
+    adapters
+        By name, what is compared with the passes in place of the registered adapters.
 
     Raises
     ------
@@ -73,6 +77,8 @@ class Model:
     expressions: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
     closed_forms: Mapping[str, Callable[[Any, Any], Any]] = field(default_factory=dict)
     example: Mapping[str, Any] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
+    adapters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name or set(self.name) & set("/\\\n"):

@@ -1,0 +1,251 @@
+"""A recorded function as a model: its forward pass is the definition, its backward pass the other.
+
+From here on it goes the way of every model: balls give the bar, Arb the truth and the formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.adapters import Adapter, Arrays, Gradients
+from gradcheck.capture.program import Program, Values, begin, proceed
+from gradcheck.capture.subject import Captured, Ran, Subject
+from gradcheck.errors import EndedError, RequestError, guarded
+from gradcheck.model.domains import Domain, near
+from gradcheck.model.model import Model
+from gradcheck.numbers.array import Batched, OneSampleError
+
+COTANGENT = "cotangent"
+NUDGE = 2.0**-20
+"""By which share inputs are moved to see whether what was taken for a constant is one."""
+
+
+@dataclass(frozen=True)
+class CapturedModel(Model):
+    """A model whose passes were recorded.
+
+    Parameters
+    ----------
+    subject
+        Whose gradients are judged.
+    programs
+        What the definition and the reference compute.
+    """
+
+    subject: Subject = None  # type: ignore[assignment]
+    programs: Programs = field(default=None)  # type: ignore[assignment]
+
+
+class Programs:
+    """The programs of a function: one for all samples, or one for each if its flow depends on data.
+
+    Parameters
+    ----------
+    subject
+        The function to be recorded.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self._kept: dict[tuple[str, bytes], Captured] = {}
+        self._common: dict[str, Captured] = {}
+
+    def of(self, leaves: Mapping[str, Any], dtype: str) -> Program:
+        """Return the program for what may be several samples at once.
+
+        Raises
+        ------
+        OneSampleError
+            If the flow depends on data, and these are several.
+        RequestError
+            If the function cannot be recorded.
+        """
+        if dtype in self._common and not self._common[dtype].branches:
+            return self._common[dtype].program
+        samples = {name: _plain(leaf) for name, leaf in leaves.items()}
+        first = {name: array[0].astype(dtype) for name, array in samples.items()}
+        captured = self._captured(first, dtype)
+        if captured.branches and max(map(len, samples.values())) > 1:
+            raise OneSampleError("what is computed may depend on data")
+        return captured.program
+
+    def _captured(self, arrays: Mapping[str, NDArray[Any]], dtype: str) -> Captured:
+        key = dtype, b"".join(array.tobytes() for array in arrays.values())
+        if key not in self._kept:
+            captured = self._record(arrays)
+            if dtype not in self._common:
+                self._check_constants(arrays, captured)
+                self._common[dtype] = captured
+            self._kept[key] = captured
+        return self._kept[key]
+
+    def _record(self, arrays: Mapping[str, NDArray[Any]]) -> Captured:
+        given = {name: arrays[name] for name in self.subject.given}
+        try:
+            with guarded():
+                return self.subject.capture(given, cotangents_of(arrays))
+        except (RequestError, EndedError):
+            raise
+        except Exception as error:
+            text = next(iter(str(error).splitlines()), "")
+            raise RequestError("function", f"it fails: {type(error).__name__}: {text}") from error
+
+    def _check_constants(self, arrays: Mapping[str, NDArray[Any]], captured: Captured) -> None:
+        """Find out whether something enters that was computed where nobody saw it."""
+        moved = {
+            name: array * array.dtype.type(1 + NUDGE) if name in self.subject.given else array
+            for name, array in arrays.items()
+        }
+        again = self._record(moved)
+        one, other = captured.program, again.program
+        if len(one.steps) != len(other.steps):
+            object.__setattr__(captured, "branches", True)
+            return
+        for number, constant in one.constants.items():
+            if constant.dtype.kind == "f" and not np.array_equal(
+                constant, other.constants.get(number, np.nan), equal_nan=True
+            ):
+                user = next((step for step in one.steps if number in step.operands), None)
+                where = f" ({user.line.file.rpartition('/')[2]}, line {user.line.number})" if (
+                    user and user.line
+                ) else ""
+                raise RequestError(
+                    "function",
+                    f"numbers enter{where} that depend on the inputs but were computed where it "
+                    f"cannot be recorded; state the function in plain {self.subject.framework} as "
+                    f"definition=",
+                )
+
+
+def _plain(leaf: Any) -> NDArray[Any]:
+    """Return the values of a leaf on all samples, shape `(n, *shape)`."""
+    if isinstance(leaf, Batched):
+        if hasattr(leaf, "mid"):
+            return np.asarray(leaf.mid) if leaf.hidden == 1 else np.asarray(leaf.mid)[None]
+        held = leaf.parts[0]
+        if held.dtype == object:
+            return np.array(
+                [float(real.constant.mid()) for real in held.ravel()]
+            ).reshape(1, *held.shape[leaf.hidden :] if leaf.hidden else held.shape)
+        return np.asarray(held) if leaf.hidden == 1 else np.asarray(held)[None]
+    return np.asarray(leaf)[None]
+
+
+def cotangents_of(arrays: Mapping[str, Any]) -> list[Any]:
+    """Return the cotangents among named arrays, in order."""
+    count = sum(name.startswith(f"{COTANGENT}.") for name in arrays)
+    return [arrays[f"{COTANGENT}.{i}"] for i in range(count)]
+
+
+def captured_model(
+    name: str,
+    subjects: Mapping[str, Subject],
+    definition: Subject,
+    cotangents: Sequence[NDArray[Any]],
+    sampling: Mapping[str, Domain],
+    sample_cotangents: Domain | None = None,
+) -> CapturedModel:
+    """Make a model of functions that shall compute the same.
+
+    Parameters
+    ----------
+    subjects
+        By name, whose gradients are judged; the first one's inputs are everybody's.
+    definition
+        What is recorded: its forward pass is the definition, its backward pass the reference.
+    cotangents
+        Of the differentiable outputs, on sample 0.
+    sampling
+        What inputs are drawn from, by name, unless near those given.
+    """
+    subject = next(iter(subjects.values()))
+    programs = Programs(definition)
+    shapes = {key: value.shape for key, value in subject.given.items()}
+    given = dict(subject.given) | {f"{COTANGENT}.{i}": c for i, c in enumerate(cotangents)}
+    domains = {key: near(value) for key, value in subject.given.items()} | dict(sampling)
+    if sample_cotangents is not None:
+        domains |= {f"{COTANGENT}.{i}": sample_cotangents for i in range(len(cotangents))}
+
+    def started(v: Any) -> tuple[Program, Values]:
+        leaves = {key: v[key] for key in v}
+        dtype = np.dtype(getattr(next(iter(leaves.values())), "dtype", np.float64)).name
+        program = programs.of(leaves, dtype)
+        return program, begin(program, leaves)
+
+    def total(program: Program, values: Values) -> Any:
+        terms = [
+            np.sum(values[output] * values[program.leaves[f"{COTANGENT}.{i}"]])
+            for i, output in enumerate(program.outputs)
+        ]
+        return sum(terms[1:], terms[0])
+
+    def loss(xp: Any, v: Any) -> Any:
+        program, values = started(v)
+        proceed(program.forward, values)
+        return total(program, values)
+
+    def forward(xp: Any, v: Any, t: Any) -> None:
+        program, values = started(v)
+        proceed(program.forward, values)
+        _write(t, values, program.leaves.values())
+        t["loss"] = total(program, values)
+
+    def backward(xp: Any, v: Any, t: Any, d: Any) -> None:
+        program, values = started(v)
+        proceed(program.steps, values)
+        _write(t, values, program.leaves.values())
+        for key, number in program.gradients.items():
+            d[key] = np.zeros_like(v[key]) if number is None else values[number]
+
+    return CapturedModel(
+        name=name,
+        inputs={f"{COTANGENT}.{i}": c.shape for i, c in enumerate(cotangents)},
+        parameters=shapes,
+        loss=loss,
+        forward=forward,
+        backward=backward,
+        sampling=domains,
+        given=given,
+        adapters={key: adapter_of(one) for key, one in subjects.items()},
+        subject=subject,
+        programs=programs,
+    )
+
+
+def _write(t: Any, values: Values, leaves: Any) -> None:
+    """Show the quantities on a board, so that overflows and undefined ones are seen."""
+    for number, value in values.items():
+        if isinstance(value, Batched) and not value.is_discrete and number not in set(leaves):
+            t[f"quantity.{number}"] = value
+
+
+def adapter_of(subject: Subject) -> Adapter:
+    """Let a function's own gradients be judged."""
+
+    def prepare(model: Model, dtype: np.dtype[Any]) -> Gradients:
+        def gradients(values: Arrays) -> Arrays:
+            rows = [
+                _gradients(subject, {name: array[row] for name, array in values.items()})
+                for row in range(len(next(iter(values.values()))))
+            ]
+            return {name: np.stack([row[name] for row in rows]) for name in model.parameters}
+
+        return gradients
+
+    return Adapter(prepare, "its own gradients", subject.framework)
+
+
+def _gradients(subject: Subject, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    given = {name: arrays[name] for name in subject.given}
+    ran: Ran = subject.run(given, cotangents_of(arrays))
+    return {
+        name: np.zeros_like(arrays[name]) if one is None else one
+        for name, one in ran.gradients.items()
+    }
+
+

@@ -1,0 +1,206 @@
+"""A PyTorch function and its inputs: what it returns, and how that was computed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.capture.subject import Captured, Ran, flat_name, usable_name
+from gradcheck.capture.torch_recorder import Recording, array_of, finish, is_tensor, recorded
+from gradcheck.errors import RequestError
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class TorchFunction:
+    """A callable on tensors, or a module, with the inputs that it was given.
+
+    Attributes
+    ----------
+    given
+        Values of what is differentiated, by name: parameters of a module under their own names,
+        inputs under those of the function's arguments.
+    dtype
+        The format of these.
+    """
+
+    framework = "torch"
+
+    def __init__(self, function: Callable[..., Any], inputs: Sequence[Any]) -> None:
+        import torch
+        from torch.utils import _pytree
+
+        self.function, self.module = function, isinstance(function, torch.nn.Module)
+        leaves, self._spec = _pytree.tree_flatten_with_path(tuple(inputs))
+        self._leaves = [leaf for _, leaf in leaves]
+        names = argument_names(function, len(inputs))
+        tensors = [leaf for leaf in self._leaves if is_tensor(leaf)]
+        for tensor in tensors:
+            if tensor.is_complex():
+                raise RequestError(
+                    "inputs",
+                    "complex numbers carry no bounds; take real and imaginary parts as two inputs",
+                )
+        floats = [one for one in tensors if one.is_floating_point() and one.numel()]
+        marked = any(one.requires_grad for one in floats)
+        self._places: dict[str, int] = {}
+        self.given: dict[str, NDArray[Any]] = {}
+        for place, (path, leaf) in enumerate(leaves):
+            if any(leaf is one for one in floats) and (leaf.requires_grad or not marked):
+                name = usable_name(flat_name(names, path), self._places)
+                self._places[name] = place
+                self.given[name] = array_of(leaf).astype(np.float64)
+        self._weights: dict[str, str] = {}
+        self._main = next((self._leaves[place].dtype for place in self._places.values()), None)
+        if self.module:
+            for own, weight in function.named_parameters():
+                if weight.requires_grad and weight.numel():
+                    name = usable_name(own, [*self._places, *self._weights])
+                    self._weights[name] = own
+                    self.given[name] = array_of(weight).astype(np.float64)
+                    self._main = self._main or weight.dtype
+        if self._main is None:
+            raise RequestError(
+                "inputs", "no input is a tensor of floating-point numbers; give one to differentiate"
+            )
+        self.dtype = str(self._main).removeprefix("torch.")
+
+    def tensors(self, arrays: Arrays) -> dict[str, Any]:
+        """Make tensors that need a gradient."""
+        import torch
+
+        return {
+            name: torch.tensor(np.ascontiguousarray(arrays[name]), device=self._device(name))
+            .requires_grad_()
+            for name in self.given
+        }
+
+    def _device(self, name: str) -> Any:
+        return self._leaves[self._places[name]].device if name in self._places else None
+
+    def __call__(self, tensors: Mapping[str, Any]) -> list[Any]:
+        """Call the function; return its outputs that can be differentiated."""
+        import torch
+        from torch.utils import _pytree
+
+        wanted = next(iter(tensors.values())).dtype
+        leaves = [self._of_format(leaf, wanted) for leaf in self._leaves]
+        for name, place in self._places.items():
+            leaves[place] = tensors[name]
+        inputs = _pytree.tree_unflatten(leaves, self._spec)
+        if self.module:
+            module: Any = self.function
+            state = {name: self._of_format(b.clone(), wanted) for name, b in module.named_buffers()}
+            state |= {own: self._of_format(w, wanted) for own, w in module.named_parameters()}
+            state |= {own: tensors[name] for name, own in self._weights.items()}
+            results = torch.func.functional_call(module, state, inputs)
+        else:
+            results = self.function(*inputs)
+        flat = _pytree.tree_leaves(results)
+        return [one for one in flat if is_tensor(one) and one.requires_grad and one.numel()]
+
+    def _of_format(self, leaf: Any, wanted: Any) -> Any:
+        """Return what is not differentiated in the format of what is."""
+        if not is_tensor(leaf):
+            return leaf
+        leaf = leaf.detach()
+        return leaf.to(wanted) if leaf.dtype == self._main else leaf
+
+    def run(self, arrays: Arrays, cotangents: Sequence[NDArray[Any]] | None) -> Ran:
+        """Differentiate with PyTorch; cotangents of ones if none are given."""
+        import torch
+
+        with seeded(), torch.enable_grad():
+            tensors = self.tensors(arrays)
+            outputs = self(tensors)
+            self._check(outputs)
+            given = self._cotangents(outputs, cotangents)
+            gradients = torch.autograd.grad(
+                outputs, list(tensors.values()), given, allow_unused=True
+            )
+        return Ran(
+            tuple(array_of(output) for output in outputs),
+            {
+                name: None if one is None else array_of(one)
+                for name, one in zip(tensors, gradients, strict=True)
+            },
+        )
+
+    def capture(self, arrays: Arrays, cotangents: Sequence[NDArray[Any]]) -> Captured:
+        """Record what is computed, forward and backward."""
+        import torch
+
+        with seeded(), torch.enable_grad():
+            tensors = self.tensors(arrays)
+            recording = Recording(tensors)
+            with recorded(recording):
+                outputs = self(tensors)
+            self._check(outputs)
+            finish(recording, outputs, self._cotangents(outputs, cotangents), tensors)
+        return Captured(
+            recording.program, bool(recording.branches), tuple(map(tuple, recording.random))
+        )
+
+    def _check(self, outputs: Sequence[Any]) -> None:
+        if not outputs:
+            raise RequestError(
+                "function",
+                "no output depends on an input in a way that PyTorch can differentiate; return a "
+                "tensor that requires a gradient",
+            )
+        for output in outputs:
+            if output.is_complex():
+                raise RequestError(
+                    "function",
+                    "complex numbers carry no bounds; return real and imaginary parts",
+                )
+
+    def _cotangents(self, outputs: Sequence[Any], given: Sequence[Any] | None) -> list[Any]:
+        import torch
+
+        if given is None:
+            return [torch.ones_like(output) for output in outputs]
+        return [
+            torch.tensor(np.ascontiguousarray(one)).to(output)
+            for one, output in zip(given, outputs, strict=True)
+        ]
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Let every run draw the same random numbers, and leave the caller's generator alone."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def argument_names(function: Any, count: int) -> list[str]:
+    """Name the first arguments of a function by its signature."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, type) and function.__name__ == "apply":  # of an autograd.Function
+        names = list(inspect.signature(owner.forward).parameters)  # type: ignore[attr-defined]
+        names = names if hasattr(owner, "setup_context") and _separate(owner) else names[1:]
+    else:
+        called = getattr(function, "forward", function)
+        try:
+            parameters = inspect.signature(called).parameters.values()
+        except (TypeError, ValueError):  # a builtin has none
+            parameters = ()  # type: ignore[assignment]
+        names = [one.name for one in parameters if one.kind is not one.VAR_POSITIONAL]
+    return [*names, *(f"input{i}" for i in range(len(names), count))][:count]
+
+
+def _separate(owner: Any) -> bool:
+    """Tell whether a Function has a `setup_context`, so that `forward` takes no context."""
+    import torch
+
+    return owner.setup_context is not torch.autograd.function._SingleLevelFunction.setup_context
+
+
