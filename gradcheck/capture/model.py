@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,15 +190,17 @@ def captured_model(
         proceed(program.forward, values)
         return total(program, values)
 
+    runs: WeakKeyDictionary[Any, tuple[Program, Values]] = WeakKeyDictionary()
+
     def forward(xp: Any, v: Any, t: Any) -> None:
-        program, values = started(v)
+        runs[t] = program, values = started(v)
         proceed(program.forward, values)
         _write(t, values, program.leaves.values())
         t["loss"] = total(program, values)
 
     def backward(xp: Any, v: Any, t: Any, d: Any) -> None:
-        program, values = started(v)
-        proceed(program.steps, values)
+        program, values = runs.pop(t)
+        proceed(program.backward, values)
         _write(t, values, program.leaves.values())
         for key, number in program.gradients.items():
             d[key] = np.zeros_like(v[key]) if number is None else values[number]

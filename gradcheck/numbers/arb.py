@@ -6,7 +6,7 @@ yields the derivative from the right, for negative from the left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cmp_to_key, partial
 from typing import Any
 
@@ -367,9 +367,24 @@ class Reals(Number):
         return Reals(_array(ufunc(*numbers)), self.choices)
 
     def contract(self, function: Function, operands: Sequence[Reals], terms: int) -> Reals:
-        """Add up products."""
-        numbers = function(*(_reals(operand.array) for operand in operands))
-        return Reals(_reals(_array(numbers)), self.choices)
+        """Add up products: of values, and of each operand's slopes with the others' values."""
+        held = [_reals(operand.array) for operand in operands]
+        if not all(one.constant.is_finite() and not one.undefined for a in held for one in a.flat):
+            return Reals(_reals(_array(function(*held))), self.choices)
+        values = [_parts_of(array, lambda one: one.constant) for array in held]
+        total, slope, moves = _array(function(*values)), None, np.zeros((), bool)
+        for i, array in enumerate(held):
+            moving = np.array([not one.fixed for one in array.flat], float).reshape(array.shape)
+            if moving.any():
+                slopes = _parts_of(array, lambda one: one.slope)
+                term = _array(function(*values[:i], slopes, *values[i + 1 :]))
+                slope = term if slope is None else slope + term
+                ones = [np.ones(other.shape) for other in held]
+                moves = moves | (np.asarray(function(*ones[:i], moving, *ones[i + 1 :])) > 0)
+        if slope is None:
+            return Reals(_array(np.frompyfunc(Real, 1, 1)(total)), self.choices)
+        slope = np.where(moves, slope, None)
+        return Reals(_array(np.frompyfunc(Real, 2, 1)(total, slope)), self.choices)
 
     def cancel(self, operand: Reals) -> None:
         """Take this for an operand that was subtracted from itself."""
@@ -444,3 +459,10 @@ def _array(result: Any) -> NDArray[np.object_]:
 
 def _reals(array: Storage) -> NDArray[np.object_]:
     return _array(_EACH_REAL(array))
+
+
+def _parts_of(array: NDArray[Any], part: Callable[[Real], Any]) -> NDArray[Any]:
+    """Take one part of every number."""
+    parts = np.empty(array.size, object)
+    parts[:] = [part(one) for one in array.flat]
+    return parts.reshape(array.shape)
