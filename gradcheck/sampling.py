@@ -12,4 +12,14 @@ from gradcheck.model.domains import (
     unit_norm,
 )
 
-__all__ = ["Domain", "integers", "near", "normal", "one_hot", "positive", "scaled", "uniform", "unit_norm"]
+__all__ = [
+    "Domain",
+    "integers",
+    "near",
+    "normal",
+    "one_hot",
+    "positive",
+    "scaled",
+    "uniform",
+    "unit_norm",
+]

@@ -143,10 +143,6 @@ def subject_of(function: Callable[..., Any], inputs: Sequence[Any]) -> Subject:
             from gradcheck.capture.torch_function import TorchFunction
 
             return TorchFunction(function, inputs)
-    if "jax" in sys.modules:
-        from gradcheck.capture.jax_subject import JaxFunction
-
-        return JaxFunction(function, inputs)
     raise RequestError("inputs", "expected tensors of PyTorch or arrays of JAX, got neither")
 
 

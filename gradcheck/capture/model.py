@@ -112,9 +112,11 @@ class Programs:
                 constant, other.constants.get(number, np.nan), equal_nan=True
             ):
                 user = next((step for step in one.steps if number in step.operands), None)
-                where = f" ({user.line.file.rpartition('/')[2]}, line {user.line.number})" if (
-                    user and user.line
-                ) else ""
+                where = (
+                    f" ({user.line.file.rpartition('/')[2]}, line {user.line.number})"
+                    if (user and user.line)
+                    else ""
+                )
                 raise RequestError(
                     "function",
                     f"numbers enter{where} that depend on the inputs but were computed where it "
@@ -130,9 +132,9 @@ def _plain(leaf: Any) -> NDArray[Any]:
             return np.asarray(leaf.mid) if leaf.hidden == 1 else np.asarray(leaf.mid)[None]
         held = leaf.parts[0]
         if held.dtype == object:
-            return np.array(
-                [float(real.constant.mid()) for real in held.ravel()]
-            ).reshape(1, *held.shape[leaf.hidden :] if leaf.hidden else held.shape)
+            return np.array([float(real.constant.mid()) for real in held.ravel()]).reshape(
+                1, *held.shape[leaf.hidden :] if leaf.hidden else held.shape
+            )
         return np.asarray(held) if leaf.hidden == 1 else np.asarray(held)[None]
     return np.asarray(leaf)[None]
 
@@ -172,6 +174,32 @@ def captured_model(
     if sample_cotangents is not None:
         domains |= {f"{COTANGENT}.{i}": sample_cotangents for i in range(len(cotangents))}
 
+    loss, forward, backward = passes_of(programs)
+    return CapturedModel(
+        name=name,
+        inputs={f"{COTANGENT}.{i}": c.shape for i, c in enumerate(cotangents)},
+        parameters=shapes,
+        loss=loss,
+        forward=forward,
+        backward=backward,
+        sampling=domains,
+        given=given,
+        adapters={key: adapter_of(one) for key, one in subjects.items()},
+        recorded=True,
+        subject=subject,
+        programs=programs,
+    )
+
+
+def passes_of(programs: Any) -> tuple[Any, Any, Any]:
+    """Return the definition and both passes that programs amount to.
+
+    Parameters
+    ----------
+    programs
+        Has a method `of(leaves, dtype)` that returns the program for a sample.
+    """
+
     def started(v: Any) -> tuple[Program, Values]:
         leaves = {key: v[key] for key in v}
         dtype = np.dtype(getattr(next(iter(leaves.values())), "dtype", np.float64)).name
@@ -205,19 +233,7 @@ def captured_model(
         for key, number in program.gradients.items():
             d[key] = np.zeros_like(v[key]) if number is None else values[number]
 
-    return CapturedModel(
-        name=name,
-        inputs={f"{COTANGENT}.{i}": c.shape for i, c in enumerate(cotangents)},
-        parameters=shapes,
-        loss=loss,
-        forward=forward,
-        backward=backward,
-        sampling=domains,
-        given=given,
-        adapters={key: adapter_of(one) for key, one in subjects.items()},
-        subject=subject,
-        programs=programs,
-    )
+    return loss, forward, backward
 
 
 def _write(t: Any, values: Values, leaves: Any) -> None:
@@ -250,5 +266,3 @@ def _gradients(subject: Subject, arrays: Mapping[str, NDArray[Any]]) -> dict[str
         name: np.zeros_like(arrays[name]) if one is None else one
         for name, one in ran.gradients.items()
     }
-
-

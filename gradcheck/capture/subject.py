@@ -66,7 +66,9 @@ class Subject(Protocol):
 
 def flat_name(names: Sequence[str], path: Sequence[Any]) -> str:
     """Name a leaf of the arguments by its path: `x`, `params.w`, `layers.0`."""
-    first, *rest = (getattr(key, "idx", getattr(key, "key", getattr(key, "name", key))) for key in path)
+    first, *rest = (
+        getattr(key, "idx", getattr(key, "key", getattr(key, "name", key))) for key in path
+    )
     return ".".join([names[first], *map(str, rest)])
 
 

@@ -35,7 +35,8 @@ class TorchFunction:
         import torch
         from torch.utils import _pytree
 
-        self.function, self.module = function, isinstance(function, torch.nn.Module)
+        self.function: Any = function
+        self.module = isinstance(function, torch.nn.Module)
         leaves, self._spec = _pytree.tree_flatten_with_path(tuple(inputs))
         self._leaves = [leaf for _, leaf in leaves]
         names = argument_names(function, len(inputs))
@@ -57,16 +58,18 @@ class TorchFunction:
                 self.given[name] = array_of(leaf).astype(np.float64)
         self._weights: dict[str, str] = {}
         self._main = next((self._leaves[place].dtype for place in self._places.values()), None)
-        if self.module:
-            for own, weight in function.named_parameters():
-                if weight.requires_grad and weight.numel():
-                    name = usable_name(own, [*self._places, *self._weights])
-                    self._weights[name] = own
-                    self.given[name] = array_of(weight).astype(np.float64)
-                    self._main = self._main or weight.dtype
+        module: Any = function
+        weights = module.named_parameters() if self.module else ()
+        for own, weight in weights:
+            if weight.requires_grad and weight.numel():
+                name = usable_name(own, [*self._places, *self._weights])
+                self._weights[name] = own
+                self.given[name] = array_of(weight).astype(np.float64)
+                self._main = self._main or weight.dtype
         if self._main is None:
             raise RequestError(
-                "inputs", "no input is a tensor of floating-point numbers; give one to differentiate"
+                "inputs",
+                "no input is a tensor of floating-point numbers; give one to differentiate",
             )
         self.dtype = str(self._main).removeprefix("torch.")
 
@@ -75,8 +78,9 @@ class TorchFunction:
         import torch
 
         return {
-            name: torch.tensor(np.ascontiguousarray(arrays[name]), device=self._device(name))
-            .requires_grad_()
+            name: torch.tensor(
+                np.ascontiguousarray(arrays[name]), device=self._device(name)
+            ).requires_grad_()
             for name in self.given
         }
 
@@ -94,7 +98,7 @@ class TorchFunction:
             leaves[place] = tensors[name]
         inputs = _pytree.tree_unflatten(leaves, self._spec)
         if self.module:
-            module: Any = self.function
+            module = self.function
             state = {name: self._of_format(b.clone(), wanted) for name, b in module.named_buffers()}
             state |= {own: self._of_format(w, wanted) for own, w in module.named_parameters()}
             state |= {own: tensors[name] for name, own in self._weights.items()}
@@ -202,5 +206,3 @@ def _separate(owner: Any) -> bool:
     import torch
 
     return owner.setup_context is not torch.autograd.function._SingleLevelFunction.setup_context
-
-

@@ -59,6 +59,9 @@ class Model:
         Values of inputs and parameters on sample 0, where they are not to be drawn.
     adapters
         By name, what is compared with the passes in place of the registered adapters.
+    recorded
+        Whether the backward pass was recorded, so that it is wrong if its formula is, by however
+        little; else it may be as far from the truth as honest roundings of the definition.
 
     Raises
     ------
@@ -79,6 +82,7 @@ class Model:
     example: Mapping[str, Any] = field(default_factory=dict)
     given: Mapping[str, Any] = field(default_factory=dict)
     adapters: Mapping[str, Any] = field(default_factory=dict)
+    recorded: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or set(self.name) & set("/\\\n"):

@@ -368,13 +368,15 @@ class Reals(Number):
 
     def contract(self, function: Function, operands: Sequence[Reals], terms: int) -> Reals:
         """Add up products: of values, and of each operand's slopes with the others' values."""
-        held = [_reals(operand.array) for operand in operands]
+        held: list[Any] = [_reals(operand.array) for operand in operands]
         if not all(one.constant.is_finite() and not one.undefined for a in held for one in a.flat):
             return Reals(_reals(_array(function(*held))), self.choices)
         values = [_parts_of(array, lambda one: one.constant) for array in held]
-        total, slope, moves = _array(function(*values)), None, np.zeros((), bool)
+        total: Any = _array(function(*values))
+        slope: Any = None
+        moves: Any = np.zeros((), bool)
         for i, array in enumerate(held):
-            moving = np.array([not one.fixed for one in array.flat], float).reshape(array.shape)
+            moving = np.reshape([0.0 if one.fixed else 1.0 for one in array.flat], array.shape)
             if moving.any():
                 slopes = _parts_of(array, lambda one: one.slope)
                 term = _array(function(*values[:i], slopes, *values[i + 1 :]))

@@ -29,6 +29,7 @@ PACKAGES = ("gradcheck", "numpy", "pandas", "torch", "jax", "jaxlib", "python-fl
 def find_reasons(run: Mapping[str, Any]) -> list[str]:
     """Say why a run is no agreement, each reason in a few words; empty if it is one."""
     counts, refuted = run["counts"], run["audit"]["refuted"]
+    failing = run["audit"]["recorded"] and not refuted and run["audit"]["unexplained"]
     short = list(dict.fromkeys(short["gradient"] for short in run["judged"]["short"]))
     strict = not run["request"]["allow_uninformative"]
     failed = f"{', '.join(run['errors'][:3])}{' and others' * (len(run['errors']) > 3)} failed"
@@ -39,6 +40,7 @@ def find_reasons(run: Mapping[str, Any]) -> list[str]:
         (run["misstated"], "the definition and the forward pass differ"),
         (run["expressions"], "an expression differs from the definition, or from itself"),
         (refuted, f"{refuted:,} gradients are wrong that nobody disputes"),
+        (failing, f"on {failing:,} samples the gradients are not those of the function"),
         (counts[DEFECT], f"{counts[DEFECT]:,} bounds were too narrow"),
         (run["failed"], f"the {' and the '.join(run['failed'])} failed"),
         (strict and short, f"too little was judged of {', '.join(short)}"),
@@ -84,7 +86,7 @@ def run_facts(
             "short": [asdict(short) for short in shortfalls],
         },
         "referee": rulings.facts,
-        "audit": rulings.audit.facts,
+        "audit": {**rulings.audit.facts, "recorded": model.recorded},
         "diagnosis": {"dtype": diagnosis.dtype, "left": diagnosis.left},
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": {

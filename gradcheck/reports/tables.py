@@ -71,6 +71,12 @@ class Report:
         """Whether enough was judged, nothing disagrees, nothing failed, and all say the same."""
         return not find_reasons(self.run)
 
+    def __str__(self) -> str:
+        """Write what the command line prints of it."""
+        from gradcheck.reports.terminal import as_text
+
+        return as_text(self)
+
 
 def tabulate(
     model: Model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -50,11 +51,19 @@ def print_report(
 ) -> None:
     """Print a whole report.
 
-    `source` is what the model goes by on the command line, `console` where to print: stdout
-    unless it is given.
+    `source` is what the model goes by on the command line, empty if it has no name there;
+    `console` is where to print: stdout unless it is given.
     """
     print_verdicts(report, console)
     print_findings(report, files, source, console)
+
+
+def as_text(report: Report) -> str:
+    """Return what is printed of a report, for a file or an interactive session."""
+    file = io.StringIO()
+    console = Console(file=file, width=WIDTH, highlight=False, markup=False, color_system=None)
+    print_report(report, [], "", console)
+    return file.getvalue().rstrip()
 
 
 def print_verdicts(report: Report, console: Console | None = None) -> None:
@@ -216,7 +225,7 @@ def _print_worst_cases(console: Console, report: Report, source: str) -> None:
             f"  sample {case['sample']}, {case['dtype']}: ∂ℓ/∂{case['gradient']}{element} is "
             f"{case['reference']:.9g} ± {case['bound']:.1e}, but {case['value']:.9g} by "
             f"{case['adapter']}",
-            f"    {_replay_command(report, case, source)}",
+            *([f"    {_replay_command(report, case, source)}"] if source else []),
         ]
         if case["truth"]:
             lines.insert(1, f"    the truth is {case['truth']}; culprit: {case['culprit']}")
@@ -238,7 +247,9 @@ def _print_diagnosis(console: Console, report: Report, source: str) -> None:
             f"  {row['explanation'] or 'nothing simple matches what it holds'}",
             f"  wrong on {row['wrong']} of {row['samples']} samples",
         ]
-        if row["counterexample"]:
+        if not source:
+            pass
+        elif row["counterexample"]:
             lines.append("  simplest counterexample:")
             lines.append(f"    gradcheck trace {source}{option} --at {row['counterexample']}")
         elif row["quantity"].startswith("d."):

@@ -33,6 +33,8 @@ Indices = NDArray[np.int64]
 
 BLUR = 2.0**-44
 """How far apart, as a share of Σ abs(uₖgₖ), the rounding of a few constants may put the two."""
+BLUR_RECORDED = {"float64": BLUR, "float32": 2.0**-33}
+"""The same of a recorded function, whose constants may be given to the digits of its format."""
 
 
 class Audited:
@@ -60,6 +62,8 @@ class Audited:
     ) -> None:
         self.witness, self.shapes, self.random = witness, shapes, random
         self.kink, self.value, self.bound, self.ulp = kink, value, bound, ulp
+        model = witness.model
+        self.blur = BLUR_RECORDED[witness.rounding.dtype.name] if model.recorded else BLUR
         self.ends = np.cumsum([prod(shape) for shape in shapes.values()])
         self.holds = self.fails = False
         self.proved: set[int] = set()
@@ -137,7 +141,7 @@ class Audited:
                     flint.arb(float(weights[place])) * formula[place] for place in places.tolist()
                 ]
                 apart = abs(slope.enclosure - sum(terms, flint.arb(0)))
-                allowed = sum(map(abs, terms), flint.arb(0)) * BLUR
+                allowed = sum(map(abs, terms), flint.arb(0)) * self.blur
                 if apart <= allowed:
                     return True, False
                 if apart > allowed:
@@ -194,6 +198,8 @@ class Audited:
         with precision(PRECISIONS[0]):
             # Where a bar is infinite or too wide, the formula still shows in exact arithmetic.
             honest += abs(truth) * 2.0 ** -working_bits(self.witness.rounding)
+            if self.witness.model.recorded and formula is not None:  # a formula of its own
+                honest = max(map(abs, formula), key=float) * self.blur
             known = exact is not None and exact.is_finite()
             wrong = known and bool(honest.is_finite() and abs(exact - truth) > honest)
             wrong |= bound < np.inf and slope.excludes(value, bound)
