@@ -133,10 +133,13 @@ def choose_audited(model: Model, request: Request) -> list[int]:
     count = max(round(share * request.samples), AUDITED_AT_LEAST)
     if request.audit is None:
         numbers = sum(map(prod, model.leaves.values()))
-        count = min(count, AUDITED_AT_MOST, max(FEWEST_AUDITED, AUDITED_NUMBERS // numbers))
+        fewest = 1 if model.recorded else FEWEST_AUDITED
+        count = min(count, AUDITED_AT_MOST, max(fewest, AUDITED_NUMBERS // numbers))
     count = min(count, request.samples)
     words = draw_words(request.seed, AUDIT_STREAM, 0, count)
     edges = [run * request.samples // count for run in range(count + 1)]
+    if model.recorded:  # the inputs that were given first of all
+        return edges[:-1]
     return [
         low + int(word) % (high - low)
         for word, low, high in zip(words, edges[:-1], edges[1:], strict=True)
