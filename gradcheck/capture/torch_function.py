@@ -78,9 +78,7 @@ class TorchFunction:
         import torch
 
         return {
-            name: torch.tensor(
-                np.asarray(arrays[name]), device=self._device(name)
-            ).requires_grad_()
+            name: torch.tensor(np.asarray(arrays[name]), device=self._device(name)).requires_grad_()
             for name in self.given
         }
 
