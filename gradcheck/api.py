@@ -15,6 +15,7 @@ from gradcheck.harness.request import Request
 from gradcheck.harness.samples import draw_model
 from gradcheck.harness.sweep import run_sweep
 from gradcheck.model.loading import load_model
+from gradcheck.judge.verdict import Verdict
 from gradcheck.model.model import Model
 from gradcheck.reports.tables import Report, tabulate
 from gradcheck.suggestions import nearest
@@ -71,6 +72,8 @@ def stages(
 ) -> Iterator[Report]:
     """Yield the report twice: with the verdicts alone, and when all is settled and explained.
 
+    Once, if it is a recorded function that could not be run.
+
     Parameters
     ----------
     progress
@@ -89,6 +92,10 @@ def stages(
     outcome = run_sweep(model, request, progress, block)
     yield tabulate(model, request, outcome)
     rulings, failed = Rulings(), dict[str, str]()
+    if model.recorded and not any(
+        tally.counts[: Verdict.ERROR].sum() for tally in outcome.tallies.values()
+    ):
+        return  # what cannot be run cannot be settled
     diagnosis = Diagnosis()
     stage = "referee"
     try:

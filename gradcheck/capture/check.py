@@ -84,14 +84,14 @@ class Case:
                 )
         subjects = {subject.framework: subject}
         if self.against is not None:
-            subjects["against"] = subject_of(self.against, self.inputs)
+            subjects["against"] = subject_of(self.against, self.inputs, subject.names)
         definition = subject
         if self.definition is not None:
-            definition = subject_of(self.definition, self.inputs)
+            definition = subject_of(self.definition, self.inputs, subject.names)
         arrays = {key: value.astype(subject.dtype) for key, value in subject.given.items()}
         try:
             with guarded():
-                outputs = definition.run(arrays, None).outputs
+                outputs = definition.outputs(arrays)
         except RequestError:
             raise
         except Exception as error:
@@ -124,8 +124,12 @@ class Case:
         return arrays
 
 
-def subject_of(function: Callable[..., Any], inputs: Sequence[Any]) -> Subject:
+def subject_of(
+    function: Callable[..., Any], inputs: Sequence[Any], names: Sequence[str] | None = None
+) -> Subject:
     """Find out whose function this is by its inputs.
+
+    `names` are those of its arguments, unless its signature shall tell.
 
     Raises
     ------
@@ -142,7 +146,7 @@ def subject_of(function: Callable[..., Any], inputs: Sequence[Any]) -> Subject:
         ):
             from gradcheck.capture.torch_function import TorchFunction
 
-            return TorchFunction(function, inputs)
+            return TorchFunction(function, inputs, names)
     raise RequestError("inputs", "expected tensors of PyTorch or arrays of JAX, got neither")
 
 

@@ -5,7 +5,7 @@ From here on it goes the way of every model: balls give the bar, Arb the truth a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, Arrays, Gradients
-from gradcheck.capture.program import Program, Values, begin, proceed
+from gradcheck.capture.program import Program, Step, Values, begin, needed, place_of, proceed
 from gradcheck.capture.subject import Captured, Ran, Subject
 from gradcheck.errors import EndedError, RequestError, guarded
 from gradcheck.model.domains import Domain, near
@@ -89,12 +89,19 @@ class Programs:
         given = {name: arrays[name] for name in self.subject.given}
         try:
             with guarded():
-                return self.subject.capture(given, cotangents_of(arrays))
+                captured = self.subject.capture(given, cotangents_of(arrays))
         except (RequestError, EndedError):
             raise
         except Exception as error:
             text = next(iter(str(error).splitlines()), "")
             raise RequestError("function", f"it fails: {type(error).__name__}: {text}") from error
+        if captured.random:
+            raise RequestError(
+                "function",
+                f"its backward pass draws random numbers of its own{place_of(captured.random[0])}: "
+                f"the gradients are random, right or wrong; save what the forward pass drew",
+            )
+        return captured
 
     def _check_constants(self, arrays: Mapping[str, NDArray[Any]], captured: Captured) -> None:
         """Find out whether something enters that was computed where nobody saw it."""
@@ -107,22 +114,36 @@ class Programs:
         if len(one.steps) != len(other.steps):
             object.__setattr__(captured, "branches", True)
             return
+        for step, its in zip(one.steps, other.steps, strict=True):
+            if _scalars(step) != _scalars(its):
+                raise self._unseen(step, "were read out, as by .item()")
         for number, constant in one.constants.items():
             if constant.dtype.kind == "f" and not np.array_equal(
                 constant, other.constants.get(number, np.nan), equal_nan=True
             ):
                 user = next((step for step in one.steps if number in step.operands), None)
-                where = (
-                    f" ({user.line.file.rpartition('/')[2]}, line {user.line.number})"
-                    if (user and user.line)
-                    else ""
-                )
-                raise RequestError(
-                    "function",
-                    f"numbers enter{where} that depend on the inputs but were computed where it "
-                    f"cannot be recorded; state the function in plain {self.subject.framework} as "
-                    f"definition=",
-                )
+                raise self._unseen(user, "were computed where it cannot be recorded")
+
+    def _unseen(self, step: Step | None, how: str) -> RequestError:
+        where = place_of(step.line) if step else ""
+        return RequestError(
+            "function",
+            f"numbers enter{where} that depend on the inputs but {how}; state the function in "
+            f"plain {self.subject.framework} as definition=",
+        )
+
+
+def _scalars(step: Step) -> list[float]:
+    """Return the numbers that an operation is given by Python."""
+
+    def found(argument: Any) -> Iterator[float]:
+        if isinstance(argument, float):
+            yield argument
+        elif isinstance(argument, tuple | list):
+            for item in argument:
+                yield from found(item)
+
+    return list(found((step.arguments, tuple(step.options.values()))))
 
 
 def _plain(leaf: Any) -> NDArray[Any]:
@@ -208,7 +229,7 @@ def passes_of(programs: Any) -> tuple[Any, Any, Any]:
 
     def total(program: Program, values: Values) -> Any:
         terms = [
-            np.sum(values[output] * values[program.leaves[f"{COTANGENT}.{i}"]])
+            np.sum(needed(values, output) * values[program.leaves[f"{COTANGENT}.{i}"]])
             for i, output in enumerate(program.outputs)
         ]
         return sum(terms[1:], terms[0])
@@ -231,7 +252,7 @@ def passes_of(programs: Any) -> tuple[Any, Any, Any]:
         proceed(program.backward, values)
         _write(t, values, program.leaves.values())
         for key, number in program.gradients.items():
-            d[key] = np.zeros_like(v[key]) if number is None else values[number]
+            d[key] = np.zeros_like(v[key]) if number is None else needed(values, number)
 
     return loss, forward, backward
 

@@ -22,6 +22,10 @@ Rule = Callable[..., Any]
 """From numbers, and whatever else the framework gives its operation, to numbers."""
 
 
+LINE = "line_of_program"
+"""The attribute in which an exception says which line of the user's code it concerns."""
+
+
 class Line(NamedTuple):
     """A line of the user's code."""
 
@@ -104,10 +108,11 @@ class Program:
         return list(dict.fromkeys(step.operation for step in self.steps if step.rule is None))
 
 
-class _Missing(NamedTuple):
+@dataclass(frozen=True)
+class _Missing:
     """Takes the place of what an operation without a rule would yield."""
 
-    operation: str
+    step: Step
 
 
 Values = dict[int, Any]
@@ -147,17 +152,39 @@ def proceed(steps: Sequence[Step], values: Values) -> None:
 def performed(step: Step, values: Values, like: Any = None) -> tuple[Any, ...]:
     """Return what one operation yields."""
     if step.rule is None:
-        return tuple(_Missing(step.operation) for _ in step.results)
+        return tuple(_Missing(step) for _ in step.results)
     for number in step.operands:
-        if isinstance(values[number], _Missing):
-            operation = values[number].operation
-            raise NoRuleError(f"there is no rule for {operation}", operation)
-    result = step.rule(
-        *_filled(step.arguments, values),
-        **{name: _filled(option, values) for name, option in step.options.items()},
-    )
+        needed(values, number)
+    try:
+        result = step.rule(
+            *_filled(step.arguments, values),
+            **{name: _filled(option, values) for name, option in step.options.items()},
+        )
+    except Exception as error:
+        vars(error).setdefault(LINE, step.line)
+        raise
     results = result if isinstance(result, tuple | list) else (result,)
     return tuple(_lifted(one, like) for one in results)
+
+
+def needed(values: Values, number: int) -> Any:
+    """Return a value.
+
+    Raises
+    ------
+    NoRuleError
+        If an operation without a rule would have yielded it.
+    """
+    value = values[number]
+    if isinstance(value, _Missing):
+        operation, line = value.step.operation, value.step.line
+        raise NoRuleError(f"there is no rule for {operation}{place_of(line)}", operation)
+    return value
+
+
+def place_of(line: Line | None) -> str:
+    """Say where a line is: ` (mine.py, line 12)`; nothing if it is not known."""
+    return f" ({line.file.rpartition('/')[2]}, line {line.number})" if line else ""
 
 
 def _lifted(value: Any, like: Any) -> Any:

@@ -30,12 +30,12 @@ class Captured:
     branches
         Whether control flow may depend on data, so that it holds for this sample alone.
     random
-        In the forward and the backward pass, where random numbers were drawn.
+        Where the backward pass drew random numbers that the forward pass had not drawn.
     """
 
     program: Program
     branches: bool = False
-    random: tuple[tuple[Line | None, ...], ...] = ((), ())
+    random: tuple[Line | None, ...] = ()
 
 
 class Subject(Protocol):
@@ -47,11 +47,17 @@ class Subject(Protocol):
         Values of what is differentiated, float64, by name.
     dtype
         The format in which they were given.
+    names
+        Of the function's arguments.
     """
 
     framework: str
+    names: list[str]
     given: dict[str, NDArray[Any]]
     dtype: str
+
+    def outputs(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+        """Call the function; return its outputs that can be differentiated."""
 
     def run(
         self, arrays: Mapping[str, NDArray[Any]], cotangents: Sequence[NDArray[Any]] | None

@@ -27,11 +27,18 @@ class TorchFunction:
         inputs under those of the function's arguments.
     dtype
         The format of these.
+    names
+        Of the function's arguments.
     """
 
     framework = "torch"
 
-    def __init__(self, function: Callable[..., Any], inputs: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        inputs: Sequence[Any],
+        names: Sequence[str] | None = None,
+    ) -> None:
         import torch
         from torch.utils import _pytree
 
@@ -39,7 +46,7 @@ class TorchFunction:
         self.module = isinstance(function, torch.nn.Module)
         leaves, self._spec = _pytree.tree_flatten_with_path(tuple(inputs))
         self._leaves = [leaf for _, leaf in leaves]
-        names = argument_names(function, len(inputs))
+        self.names = list(names or argument_names(function, len(inputs)))
         tensors = [leaf for leaf in self._leaves if is_tensor(leaf)]
         for tensor in tensors:
             if tensor.is_complex():
@@ -53,7 +60,7 @@ class TorchFunction:
         self.given: dict[str, NDArray[Any]] = {}
         for place, (path, leaf) in enumerate(leaves):
             if any(leaf is one for one in floats) and (leaf.requires_grad or not marked):
-                name = usable_name(flat_name(names, path), self._places)
+                name = usable_name(flat_name(self.names, path), self._places)
                 self._places[name] = place
                 self.given[name] = array_of(leaf).astype(np.float64)
         self._weights: dict[str, str] = {}
@@ -113,6 +120,15 @@ class TorchFunction:
         leaf = leaf.detach()
         return leaf.to(wanted) if leaf.dtype == self._main else leaf
 
+    def outputs(self, arrays: Arrays) -> tuple[NDArray[Any], ...]:
+        """Call the function; return its outputs that can be differentiated."""
+        import torch
+
+        with seeded(), torch.enable_grad():
+            outputs = self(self.tensors(arrays))
+        self._check(outputs)
+        return tuple(array_of(output) for output in outputs)
+
     def run(self, arrays: Arrays, cotangents: Sequence[NDArray[Any]] | None) -> Ran:
         """Differentiate with PyTorch; cotangents of ones if none are given."""
         import torch
@@ -144,9 +160,7 @@ class TorchFunction:
                 outputs = self(tensors)
             self._check(outputs)
             finish(recording, outputs, self._cotangents(outputs, cotangents), tensors)
-        return Captured(
-            recording.program, bool(recording.branches), tuple(map(tuple, recording.random))
-        )
+        return Captured(recording.program, bool(recording.branches), tuple(recording.random))
 
     def _check(self, outputs: Sequence[Any]) -> None:
         if not outputs:

@@ -33,13 +33,15 @@ class Recording:
     branches
         Where a number was handed to Python, so that what is computed may depend on it.
     random
-        In the forward and the backward pass, where random numbers were drawn.
+        Where the backward pass drew random numbers that the forward pass had not drawn; one that
+        computes the forward pass again draws the same.
     """
 
     def __init__(self, leaves: Mapping[str, Any]) -> None:
         self.program = Program()
         self.branches: list[Line | None] = []
-        self.random: tuple[list[Line | None], list[Line | None]] = ([], [])
+        self.random: list[Line | None] = []
+        self._drawn: set[bytes] = set()
         self.backward = False
         self._numbers: dict[int, int] = {}
         self._places: dict[tuple[Any, ...], int] = {}
@@ -67,12 +69,14 @@ class Recording:
             self.branches.append(line)
             return
         drawn = name.split(".")[1] in RANDOM
-        if drawn:
-            self.random[self.backward].append(line)
         flat = results if isinstance(results, tuple | list) else (results,)
         if drawn or not self._is_followed(flat, (args, tuple(kwargs.values()))):
             for result in filter(is_tensor, flat):
                 value = array_of(result).copy()
+                if drawn and self.backward and value.tobytes() not in self._drawn:
+                    self.random.append(line)
+                elif drawn:
+                    self._drawn.add(value.tobytes())
                 empty = name.startswith("aten.empty") or name.startswith("aten.new_empty")
                 number = self._add(result)
                 self.program.constants[number] = np.zeros_like(value) if empty else value

@@ -79,6 +79,8 @@ def failure(model: Model, part: str, error: Exception) -> RequestError:
 
     `part` is `passes` or `definition`.
     """
+    if model.recorded:
+        return RequestError("function", f"{error or type(error).__name__}{place(model, error)}")
     where, many = place(model, error), part == "passes"
     if isinstance(error, InPlaceError) or "read-only" in str(error):
         return RequestError(
@@ -106,6 +108,9 @@ def place(model: Model, error: Exception) -> str:
 
 def line_of(model: Model, error: Exception) -> tuple[str, int] | None:
     """Return file and number of the innermost line of the model's that an error went through."""
+    if model.recorded:
+        line = getattr(error, "line_of_program", None)
+        return (line.file.rpartition("/")[2], line.number) if line else None
     files = {
         function.__code__.co_filename
         for function in (model.loss, model.forward, model.backward, *model.expressions.values())

@@ -178,7 +178,9 @@ def _print_errors(console: Console, summary: pd.DataFrame) -> None:
 def _print_nans(console: Console, report: Report) -> None:
     """Say who returned what is not a number, and where that came from."""
     nans = report.discrepancies[report.discrepancies["verdict"] == Verdict.NAN.label]
-    whose = nans["adapter"].where(nans["reference"].notna(), "the hand-written pass")
+    recorded = report.run["audit"]["recorded"]
+    passes = "the recorded pass" if recorded else "the hand-written pass"
+    whose = nans["adapter"].where(nans["reference"].notna(), passes)
     for (party, gradient), cases in nans.groupby([whose, nans["gradient"]], sort=False):
         first = cases.iloc[0]
         console.print(
