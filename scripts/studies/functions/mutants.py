@@ -24,7 +24,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from studies.functions.corpus import SUBJECTS
@@ -55,8 +55,11 @@ RELATED = {
 }  # fmt: skip
 REDUCTIONS = ("sum", "mean")
 
-Fault = tuple[str, ast.AST, int | None]
-"""Kind, what stands there instead, and the k of a scaling."""
+FACTOR = "FACTOR"
+"""Stands for 1 ± 2⁻ᵏ until the sign and the k are chosen."""
+
+Fault = tuple[str, ast.AST]
+"""Kind, and what stands there instead."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ class Mutant:
         return getattr(module, honest.__name__)
 
 
-def make_mutants(subject: str) -> list[Mutant]:
+@cache
+def make_mutants(subject: str) -> tuple[Mutant, ...]:
     """List the mutants of a subject's backward pass, in the order of its lines."""
     honest = SUBJECTS[subject].function
     lines = _lines(honest)
@@ -122,15 +126,25 @@ def make_mutants(subject: str) -> list[Mutant]:
     for statement in _simple_statements(backward.body[1:]):
         original = lines[statement.lineno - 1].strip()
         seen = {ast.unparse(statement)}
-        for kind, node, replacement, exponent in _faults(statement, readable):
-            text = ast.unparse(copy.deepcopy(statement, {id(node): replacement}))
-            if text not in seen:
-                seen.add(text)
-                mutants.append(
-                    Mutant(subject, len(mutants), kind, exponent, statement.lineno, original, text)
-                )
+        for kind, node, replacement in _faults(statement, readable):
+            mutated = ast.unparse(copy.deepcopy(statement, {id(node): replacement}))
+            for exponent, text in _spelled(mutated):
+                if text not in seen:
+                    seen.add(text)
+                    number, line = len(mutants), statement.lineno
+                    mutants.append(Mutant(subject, number, kind, exponent, line, original, text))
         readable += [name for name in _assigned(statement) if name not in readable]
-    return mutants
+    return tuple(mutants)
+
+
+def _spelled(text: str) -> Iterator[tuple[int | None, str]]:
+    """Yield a line with every factor that may stand in it, and the k."""
+    if FACTOR not in text:
+        yield None, text
+        return
+    for k in EXPONENTS:
+        for sign in "+-":
+            yield k, text.replace(FACTOR, f"(1 {sign} 2**-{k})")
 
 
 def _lines(function: Any) -> list[str]:
@@ -163,18 +177,16 @@ def _assigned(statement: ast.stmt) -> Iterator[str]:
             yield node.id
 
 
-def _faults(
-    statement: ast.stmt, readable: Sequence[str]
-) -> Iterator[tuple[str, ast.AST, ast.AST, int | None]]:
-    """Yield what may be wrong: a kind, a node, what stands there instead, and a k."""
+def _faults(statement: ast.stmt, readable: Sequence[str]) -> Iterator[tuple[str, ast.AST, ast.AST]]:
+    """Yield what may be wrong: a kind, a node, and what stands there instead."""
     if isinstance(statement, ast.AugAssign):
         for other in OPERATORS.get(type(statement.op), ()):
             wrong = ast.AugAssign(statement.target, other(), statement.value)
-            yield "operator", statement, wrong, None
+            yield "operator", statement, wrong
     for node in _arithmetic(statement):
         for find in FINDERS:
-            for kind, replacement, exponent in find(node, readable):
-                yield kind, node, replacement, exponent
+            for kind, replacement in find(node, readable):
+                yield kind, node, replacement
 
 
 def _arithmetic(node: ast.AST) -> Iterator[ast.expr]:
@@ -214,99 +226,95 @@ def _is_axis(node: ast.expr) -> bool:
 def _signs(node: ast.expr, readable: Sequence[str]) -> Iterator[Fault]:
     match node:
         case ast.UnaryOp(ast.USub(), operand):
-            yield "sign", operand, None
+            yield "sign", operand
         case ast.BinOp(left, ast.Add() | ast.Sub() as sign, right):
             other = ast.Sub() if isinstance(sign, ast.Add) else ast.Add()
-            yield "sign", ast.BinOp(left, other, right), None
-            yield "sign", ast.BinOp(ast.UnaryOp(ast.USub(), left), sign, right), None
+            yield "sign", ast.BinOp(left, other, right)
+            yield "sign", ast.BinOp(ast.UnaryOp(ast.USub(), left), sign, right)
         case ast.Name() | ast.BinOp() | ast.Call():
-            yield "sign", ast.UnaryOp(ast.USub(), node), None
+            yield "sign", ast.UnaryOp(ast.USub(), node)
 
 
 def _operators(node: ast.expr, readable: Sequence[str]) -> Iterator[Fault]:
     if isinstance(node, ast.BinOp):
         for other in OPERATORS.get(type(node.op), ()):
-            yield "operator", ast.BinOp(node.left, other(), node.right), None
+            yield "operator", ast.BinOp(node.left, other(), node.right)
 
 
 def _factors(node: ast.expr, readable: Sequence[str]) -> Iterator[Fault]:
     match node:
         case ast.BinOp(left, ast.Mult() | ast.MatMult() | ast.Add() | ast.Sub() as op, right):
-            yield "dropped", left, None
+            yield "dropped", left
             yield (
                 "dropped",
                 ast.UnaryOp(ast.USub(), right) if isinstance(op, ast.Sub) else right,
-                None,
             )
             if isinstance(op, ast.Mult):
-                yield "added", ast.BinOp(ast.BinOp(left, op, left), op, right), None
-                yield "added", ast.BinOp(node, op, right), None
+                yield "added", ast.BinOp(ast.BinOp(left, op, left), op, right)
+                yield "added", ast.BinOp(node, op, right)
         case ast.BinOp(left, ast.Div(), right):
-            yield "dropped", left, None
-            yield "added", ast.BinOp(node, ast.Div(), right), None
+            yield "dropped", left
+            yield "added", ast.BinOp(node, ast.Div(), right)
     if isinstance(node, ast.Name | ast.BinOp | ast.Call | ast.Subscript):
-        yield "added", _times("2", node), None
-        yield "added", _times("0.5", node), None
+        yield "added", _times("2", node)
+        yield "added", _times("0.5", node)
 
 
 def _scalings(node: ast.expr, readable: Sequence[str]) -> Iterator[Fault]:
     if isinstance(node, ast.Name | ast.BinOp | ast.Call | ast.Subscript):
-        for k in EXPONENTS:
-            for sign in "+-":
-                yield "scaled", _times(f"1 {sign} 2 ** -{k}", node), k
+        yield "scaled", _times(FACTOR, node)
 
 
 def _names(node: ast.expr, readable: Sequence[str]) -> Iterator[Fault]:
     if isinstance(node, ast.Name) and node.id in readable:
         for other in readable:
-            yield "name", ast.Name(other, ast.Load()), None
+            yield "name", ast.Name(other, ast.Load())
 
 
 def _functions(node: ast.expr, readable: Sequence[str]) -> Iterator[Fault]:
     match node:
         case ast.Call(ast.Attribute(value, attr), args, keywords) if attr in RELATED:
             function = ast.Attribute(value, RELATED[attr], ast.Load())
-            yield "function", ast.Call(function, args, keywords), None
+            yield "function", ast.Call(function, args, keywords)
 
 
 def _transposes(node: ast.expr, readable: Sequence[str]) -> Iterator[Fault]:
     match node:
         case ast.Call(ast.Attribute(value, "t"), []) | ast.Attribute(value, "mT" | "T"):
-            yield "transpose", value, None
+            yield "transpose", value
         case ast.Name() if node.id in readable:
-            yield "transpose", ast.Attribute(node, "mT", ast.Load()), None
+            yield "transpose", ast.Attribute(node, "mT", ast.Load())
 
 
 def _axes(node: ast.expr, readable: Sequence[str]) -> Iterator[Fault]:
     match node:
         case ast.Call(ast.Attribute(value, attr) as function, args, keywords) if attr in REDUCTIONS:
-            yield "axis", value, None
-            yield "axis", ast.Call(function, [], []), None
+            yield "axis", value
+            yield "axis", ast.Call(function, [], [])
             for axis in ("0", "-1", "(0, 1)"):
-                yield "axis", ast.Call(function, [_expression(axis), *args[1:]], keywords), None
+                yield "axis", ast.Call(function, [_expression(axis), *args[1:]], keywords)
             if keywords:
-                yield "axis", ast.Call(function, args, []), None
+                yield "axis", ast.Call(function, args, [])
 
 
 def _comparisons(node: ast.expr, readable: Sequence[str]) -> Iterator[Fault]:
     match node:
         case ast.Compare(left, [op], right):
             for other in COMPARISONS.get(type(op), ()):
-                yield "comparison", ast.Compare(left, [other()], right), None
+                yield "comparison", ast.Compare(left, [other()], right)
         case ast.Call(ast.Attribute(attr="where") as function, [condition, one, other], []):
-            yield "comparison", ast.Call(function, [condition, other, one], []), None
+            yield "comparison", ast.Call(function, [condition, other, one], [])
 
 
 def _constants(node: ast.expr, readable: Sequence[str]) -> Iterator[Fault]:
     match node:
         case ast.BinOp(left, ast.Pow(), ast.Constant(int(power))):
             for other in (power - 1, power + 1):
-                yield "constant", ast.BinOp(left, ast.Pow(), ast.Constant(other)), None
+                yield "constant", ast.BinOp(left, ast.Pow(), ast.Constant(other))
         case ast.Constant(int() | float() as number) if not isinstance(number, bool):
             for text in (repr(number + 1), repr(number - 1), repr(2 * number), repr(number / 2)):
-                yield "constant", _expression(text), None
-            for k in EXPONENTS:
-                yield "constant", _times(f"1 + 2 ** -{k}", node), k
+                yield "constant", _expression(text)
+            yield "constant", _times(FACTOR, node)
 
 
 FINDERS: tuple[Callable[[ast.expr, Sequence[str]], Iterator[Fault]], ...] = (
