@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import random
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -79,7 +80,9 @@ def fate(mutant: Mutant) -> str:
     for seed in COMPARED:
         inputs = subject.make_inputs("float64", seed)
         try:
-            found = gradients(mutant.function.apply, inputs, seed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # such as that a scalar has no transpose
+                found = gradients(mutant.function.apply, inputs, seed)
         except Exception:  # whatever the fault leads to
             return "fails"
         if not all(map(_equal, found, gradients(subject.function.apply, inputs, seed))):
