@@ -79,7 +79,7 @@ class TorchFunction:
 
         return {
             name: torch.tensor(
-                np.ascontiguousarray(arrays[name]), device=self._device(name)
+                np.asarray(arrays[name], order="C"), device=self._device(name)
             ).requires_grad_()
             for name in self.given
         }
@@ -170,7 +170,7 @@ class TorchFunction:
         if given is None:
             return [torch.ones_like(output) for output in outputs]
         return [
-            torch.tensor(np.ascontiguousarray(one)).to(output)
+            torch.tensor(np.asarray(one, order="C")).to(output)
             for one, output in zip(given, outputs, strict=True)
         ]
 
