@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from multiprocessing import get_context
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -22,7 +23,7 @@ import torch
 
 from studies.functions.corpus import DTYPES, SUBJECTS, gradients
 from studies.functions.detectors import DETECTORS, Answer, told_mend
-from studies.functions.mutants import Mutant, make_mutants
+from studies.functions.mutants import KINDS, Mutant, make_mutants
 
 PACKAGES = ("gradcheck", "numpy", "torch", "python-flint")
 EQUAL = 1e-13
@@ -63,15 +64,15 @@ class Trial:
 
 def choose_mutants(trial: Trial) -> list[Mutant]:
     """Draw mutants at random, in turns from the functions and the kinds of fault."""
-    ranked: list[tuple[int, Mutant]] = []
+    ranked: list[tuple[int, int, Mutant]] = []
     for subject in SUBJECTS:
         kinds: dict[str, list[Mutant]] = {}
         for mutant in make_mutants(subject):
             kinds.setdefault(mutant.kind, []).append(mutant)
         for kind, some in kinds.items():
             random.Random(f"{trial.seed} {subject} {kind}").shuffle(some)  # noqa: S311 - a sample
-            ranked += enumerate(some)
-    return [mutant for _, mutant in sorted(ranked, key=lambda pair: pair[0])][: trial.mutants]
+            ranked += [(turn, KINDS.index(kind), mutant) for turn, mutant in enumerate(some)]
+    return [mutant for *_, mutant in sorted(ranked, key=itemgetter(0, 1))][: trial.mutants]
 
 
 def fate(mutant: Mutant) -> str:
