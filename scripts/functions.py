@@ -33,7 +33,7 @@ if __name__ == "__main__":  # the processes that share the work import this file
     )
     parser.add_argument("--output", type=Path, default=Path("results/functions"))
     options = parser.parse_args()
-    trial = Trial(options.mutants, options.honest, options.seed)
+    trial = Trial(options.mutants, options.honest, seed=options.seed)
 
     honest = check_honest(trial, options.workers)
     alarms = summarise_honest(honest)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 import gradcheck
+from gradcheck.capture.check import SAMPLES
 from studies.functions.mutants import Mutant
 
 RECOMMENDED = {"eps": 1e-3, "atol": 1e-2, "rtol": 1e-2}
@@ -42,11 +43,11 @@ class Answer(NamedTuple):
     compared: int = 0
 
 
-def check(function: Any, inputs: tuple[Any, ...], seed: int) -> Answer:
-    """Ask `gradcheck.check`, at its defaults."""
+def check(function: Any, inputs: tuple[Any, ...], seed: int, samples: int = SAMPLES) -> Answer:
+    """Ask `gradcheck.check`."""
     start = time.perf_counter()
     try:
-        report = gradcheck.check(function.apply, *inputs, seed=seed)
+        report = gradcheck.check(function.apply, *inputs, samples=samples, seed=seed)
     except gradcheck.RequestError:  # such as a gradient of the wrong shape
         return Answer(True, time.perf_counter() - start)
     seconds = time.perf_counter() - start

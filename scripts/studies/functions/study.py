@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 
 from studies.functions.corpus import DTYPES, SUBJECTS, gradients
-from studies.functions.detectors import DETECTORS, Answer, told_mend
+from studies.functions.detectors import DETECTORS, Answer, check, told_mend
 from studies.functions.mutants import KINDS, Mutant, make_mutants
 
 PACKAGES = ("gradcheck", "numpy", "torch", "python-flint")
@@ -44,12 +44,15 @@ class Trial:
         How many mutants, of all functions together.
     honest
         On how many inputs each function's correct pass is checked, in each format.
+    samples
+        How many inputs like them gradcheck draws for each of these in search of false alarms.
     seed
         Of the choice of mutants, and the first of the inputs.
     """
 
     mutants: int = 10_000
-    honest: int = 100
+    honest: int = 20
+    samples: int = 100
     seed: int = 0
 
     def facts(self) -> dict[str, Any]:
@@ -117,7 +120,8 @@ def check_honest(trial: Trial, workers: int = 1) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row per function, format and inputs.
+        A row per function, format and inputs: `gradients` that gradcheck compared, and which
+        detectors rejected.
     """
     cells = [
         (subject, dtype, trial.seed + i)
@@ -125,7 +129,7 @@ def check_honest(trial: Trial, workers: int = 1) -> pd.DataFrame:
         for dtype in DTYPES
         for i in range(trial.honest)
     ]
-    return pd.DataFrame(list(_in_order(_check_honest, cells, workers)))
+    return pd.DataFrame(list(_in_order(partial(_check_honest, trial), cells, workers)))
 
 
 def summarise(mutants: pd.DataFrame) -> pd.DataFrame:
@@ -204,15 +208,18 @@ def _honest(subject: str, dtype: str, seed: int, detector: str) -> Answer:
     return DETECTORS[detector](SUBJECTS[subject].function, inputs, seed)
 
 
-def _check_honest(cell: tuple[str, str, int]) -> dict[str, Any]:
+def _check_honest(trial: Trial, cell: tuple[str, str, int]) -> dict[str, Any]:
     subject, dtype, seed = cell
     answers = {name: _honest(subject, dtype, seed, name) for name in DETECTORS}
+    inputs = SUBJECTS[subject].make_inputs(dtype, seed)
+    many = check(SUBJECTS[subject].function, inputs, seed, trial.samples)
+    rejects = {name: answer.rejects for name, answer in answers.items()}
     return {
         "function": subject,
         "dtype": dtype,
         "seed": seed,
-        "gradients": answers["gradcheck"].compared,
-        **{name: answer.rejects for name, answer in answers.items()},
+        "gradients": many.compared,
+        **(rejects | {"gradcheck": rejects["gradcheck"] or many.rejects}),
         **{f"{name}_seconds": answer.seconds for name, answer in answers.items()},
     }
 

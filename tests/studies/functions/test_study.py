@@ -78,14 +78,15 @@ def test_tables_have_rows_for_all_mutants_and_count_what_was_said(monkeypatch):
     doubled, fails = mutant("huber", DOUBLED), mutant("swiglu", "ddown = (silu * b).t() * g")
     equal = mutant("layer_norm", "dbias = g")
 
-    def says(function, inputs, seed):
+    def says(function, inputs, seed, samples=8):
         wrong = function is doubled.function
-        return Answer(wrong, 0.5, doubled.line if wrong else None, "x is right as y", 24)
+        return Answer(wrong, 0.5, doubled.line if wrong else None, "x is right as y", 3 * samples)
 
     def always(function, inputs, seed):
         return Answer(True, 0.25)
 
     monkeypatch.setattr(study, "DETECTORS", {"gradcheck": says, "torch": always})
+    monkeypatch.setattr(study, "check", says)
     monkeypatch.setattr(study, "choose_mutants", lambda trial: [doubled, fails, equal])
     study._honest.cache_clear()
     table = judge_mutants(Trial())
@@ -100,10 +101,10 @@ def test_tables_have_rows_for_all_mutants_and_count_what_was_said(monkeypatch):
     assert every[["gradcheck", "torch", "named", "mended"]].tolist() == [1, 0, 1, 1]
     assert every[["gradcheck_seconds", "torch_seconds"]].tolist() == [0.5, 0.25]
 
-    honest = check_honest(Trial(honest=3))
+    honest = check_honest(Trial(honest=3, samples=50))
     alarms = summarise_honest(honest)
     assert len(honest) == 3 * len(alarms) == 3 * 2 * len(SUBJECTS)
-    assert alarms["gradients"].tolist() == [72] * len(alarms)
+    assert alarms["gradients"].tolist() == [450] * len(alarms)
     assert not alarms["gradcheck_alarms"].any()
     assert (alarms["torch_alarms"] == 3).all()
     study._honest.cache_clear()
