@@ -1,0 +1,1 @@
+"""How good `gradcheck.check` is: mutants of ten backward passes that people write by hand."""

@@ -1,0 +1,85 @@
+"""What is asked about a function and its inputs, and what it answers."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+
+import gradcheck
+from gradcheck.capture.check import SAMPLES
+from studies.functions.mutants import Mutant
+
+RECOMMENDED = {"eps": 1e-3, "atol": 1e-2, "rtol": 1e-2}
+"""For `torch.autograd.gradcheck` in float32. PyTorch recommends nothing but float64; what its own
+tests take in float32, and those of its libraries, is steps of 3e-4 to 1e-3 and tolerances from
+5e-5 to 1e-2. This is the widest of them, so that it accepts as many correct passes as it can."""
+
+
+class Answer(NamedTuple):
+    """What a detector says.
+
+    Parameters
+    ----------
+    rejects
+        Whether it calls the gradients wrong.
+    seconds
+        How long it took.
+    line
+        Of the file, the first that it calls wrong, `None` if it names none there.
+    explanation
+        What it says of that line.
+    compared
+        How many gradients it compared, 0 if it does not tell.
+    """
+
+    rejects: bool
+    seconds: float
+    line: int | None = None
+    explanation: str = ""
+    compared: int = 0
+
+
+def check(function: Any, inputs: tuple[Any, ...], seed: int, samples: int = SAMPLES) -> Answer:
+    """Ask `gradcheck.check`."""
+    start = time.perf_counter()
+    try:
+        report = gradcheck.check(function.apply, *inputs, samples=samples, seed=seed)
+    except gradcheck.RequestError:  # such as a gradient of the wrong shape
+        return Answer(True, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    file = function.backward.__code__.co_filename
+    rows = [row for row in report.diagnosis.to_dict("records") if str(row["file"]) == file]
+    line, explanation = (int(rows[0]["line"]), rows[0]["explanation"]) if rows else (None, "")
+    compared = int(report.summary[["agree", "disagree"]].to_numpy().sum())
+    return Answer(not report.agrees, seconds, line, str(explanation), compared)
+
+
+def torch_gradcheck(function: Any, inputs: tuple[Any, ...], seed: int) -> Answer:
+    """Ask `torch.autograd.gradcheck`: at its defaults in float64, `RECOMMENDED` in float32."""
+    single = any(one.dtype == torch.float32 for one in inputs)
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that inputs are not of float64
+        try:
+            accepts = torch.autograd.gradcheck(
+                function.apply, inputs, raise_exception=False, **(RECOMMENDED if single else {})
+            )
+        except RuntimeError:
+            accepts = False
+    return Answer(not accepts, time.perf_counter() - start)
+
+
+DETECTORS: dict[str, Callable[[Any, tuple[Any, ...], int], Answer]] = {
+    "gradcheck": check,
+    "torch": torch_gradcheck,
+}
+"""`jax.test_util.check_grads` takes functions of JAX only."""
+
+
+def told_mend(mutant: Mutant, answer: Answer) -> bool:
+    """Tell whether what is said of the faulty line says how it is right."""
+    return answer.line == mutant.line and " is right as " in answer.explanation
