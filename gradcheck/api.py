@@ -14,8 +14,8 @@ from gradcheck.harness.check import check_model
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import draw_model
 from gradcheck.harness.sweep import run_sweep
-from gradcheck.model.loading import load_model
 from gradcheck.judge.verdict import Verdict
+from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
 from gradcheck.reports.tables import Report, tabulate
 from gradcheck.suggestions import nearest
