@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from gradcheck import sampling, testing
     from gradcheck.adapters import Adapter
     from gradcheck.api import sweep
-    from gradcheck.capture.check import Case, check
+    from gradcheck.capture.case import Case
+    from gradcheck.capture.check import check
     from gradcheck.errors import RequestError
     from gradcheck.harness.request import Request
     from gradcheck.model.loading import load_model
@@ -37,7 +38,7 @@ __all__ = [
 _HOMES = {
     "Adapter": "gradcheck.adapters",
     "Ball": "gradcheck.numbers.ball",
-    "Case": "gradcheck.capture.check",
+    "Case": "gradcheck.capture.case",
     "Model": "gradcheck.model.model",
     "Report": "gradcheck.reports.tables",
     "Request": "gradcheck.harness.request",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
+from gradcheck.capture.case import Case
 from gradcheck.capture.model import CapturedModel
 from gradcheck.diagnosis.diagnosis import Diagnosis, diagnose
 from gradcheck.errors import RequestError, guarded
@@ -27,7 +28,7 @@ CHECKED = 2
 
 
 def sweep(
-    model: Model | str = "chain",
+    model: Model | Case | str = "chain",
     *,
     progress: Callable[[float], None] = lambda fraction: None,
     **settings: Any,
@@ -39,7 +40,7 @@ def sweep(
     Parameters
     ----------
     model
-        A `Model`, a built-in name, or `path/to/file.py[:NAME]`.
+        A `Model`, a `Case`, a built-in name, or `path/to/file.py[:NAME]`.
     progress
         Is told the fraction done.
     **settings
@@ -63,6 +64,8 @@ def sweep(
     request = Request(**settings)
     if isinstance(model, str):
         model = load_model(model)
+    if isinstance(model, Case):
+        model = model.model(request.seed)
     *_, report = stages(model, request, progress)
     return report
 
@@ -71,8 +74,6 @@ def stages(
     model: Model, request: Request, progress: Callable[[float], None], block: int | None = None
 ) -> Iterator[Report]:
     """Yield the report twice: with the verdicts alone, and when all is settled and explained.
-
-    Once, if it is a recorded function that could not be run.
 
     Parameters
     ----------
@@ -95,7 +96,8 @@ def stages(
     if model.recorded and not any(
         tally.counts[: Verdict.ERROR].sum() for tally in outcome.tallies.values()
     ):
-        return  # what cannot be run cannot be settled
+        yield tabulate(model, request, outcome)  # what cannot be run cannot be settled
+        return
     diagnosis = Diagnosis()
     stage = "referee"
     try:

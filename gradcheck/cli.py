@@ -254,6 +254,10 @@ def _trace(options: argparse.Namespace) -> int:
     from gradcheck.trace import trace_point, trace_sample
 
     request, model = _request(options), _model(options)
+    if model.recorded:
+        raise RequestError(
+            "MODEL", f"{model.name} is a recorded function, which has no named quantities; sweep it"
+        )
     sample = options.sample
     if sample is None and not (options.at or model.example):
         sample = 0

@@ -14,6 +14,9 @@ from gradcheck.errors import RequestError
 from gradcheck.options import OPTIONS, TEST_SAMPLES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.capture.case import Case
     from gradcheck.model.model import Model
     from gradcheck.reports.tables import Report
 
@@ -52,13 +55,15 @@ class Gradcheck:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = settings
 
-    def __call__(self, model: Model | str, **settings: Any) -> Report:
-        """Sweep a model and insist that nothing disagrees; see `gradcheck.testing`."""
+    def __call__(
+        self, model: Model | Case | str | Callable[..., Any], *inputs: Any, **settings: Any
+    ) -> Report:
+        """Check a model, or a function and its inputs; see `gradcheck.testing`."""
         __tracebackhide__ = True
         from gradcheck.testing import assert_agreement
 
         try:
-            return assert_agreement(model, **{**self.settings, **settings})
+            return assert_agreement(model, *inputs, **{**self.settings, **settings})
         except RequestError as error:
             problem = RequestError(error.field, " ".join(error.text.split()))
         raise problem  # from here, so that it is told in a line

@@ -9,6 +9,9 @@ from gradcheck.harness.request import Request
 from gradcheck.options import TEST_SAMPLES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradcheck.capture.case import Case
     from gradcheck.model.model import Model
     from gradcheck.reports.tables import Report
 
@@ -17,22 +20,24 @@ FRAMEWORKS = r"(torch|jax)(\.|$)"
 
 
 def assert_agreement(
-    model: Model | str,
-    *,
-    samples: int = TEST_SAMPLES,
+    model: Model | Case | str | Callable[..., Any],
+    *inputs: Any,
+    samples: int | None = None,
     seed: int = Request.seed,
     **settings: Any,
 ) -> Report:
-    """Sweep a model and insist that nothing disagrees.
+    """Sweep a model, or check a function, and insist that nothing disagrees.
 
     Parameters
     ----------
     model
-        A `Model`, a built-in name, or `path/to/file.py[:NAME]`.
+        A `Model`, a `Case`, a built-in name, or `path/to/file.py[:NAME]`; or a function of PyTorch
+        or JAX, whose inputs follow.
     samples, seed
         How many random parameter sets to compare, and which ones.
     **settings
-        The other fields of `Request`, such as `adapters=["torch"]`.
+        The other fields of `Request`, such as `adapters=["torch"]`; of a function what `check`
+        takes as well, such as `definition=`.
 
     Raises
     ------
@@ -49,6 +54,9 @@ def assert_agreement(
     """
     __tracebackhide__ = True
     from gradcheck.api import sweep
+    from gradcheck.capture.case import Case
+    from gradcheck.capture.check import SAMPLES, check
+    from gradcheck.model.model import Model
     from gradcheck.reports.failure import describe_failure, find_source
 
     with warnings.catch_warnings():
@@ -56,7 +64,10 @@ def assert_agreement(
         warnings.filterwarnings("default", module=FRAMEWORKS)
         for outdated in (DeprecationWarning, FutureWarning):
             warnings.filterwarnings("ignore", category=outdated, module=FRAMEWORKS)
-        report = sweep(model, samples=samples, seed=seed, **settings)
+        if isinstance(model, Model | Case | str):
+            report = sweep(model, samples=samples or TEST_SAMPLES, seed=seed, **settings)
+        else:
+            report = check(model, *inputs, samples=samples or SAMPLES, seed=seed, **settings)
     if not report.agrees:
         raise AssertionError(describe_failure(report, find_source(model)))
     return report

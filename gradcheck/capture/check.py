@@ -2,160 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any
 
-import numpy as np
-
-from gradcheck.capture.model import CapturedModel, captured_model
-from gradcheck.capture.subject import Subject
-from gradcheck.errors import RequestError, guarded
+from gradcheck.api import stages
+from gradcheck.capture.case import Case
+from gradcheck.errors import RequestError
 from gradcheck.harness.request import DTYPES, Request
-from gradcheck.harness.samples import draw_samples
 from gradcheck.model.domains import Domain
 from gradcheck.reports.tables import Report
 from gradcheck.suggestions import nearest
 
 SAMPLES = 8
 """Of a check unless it is told otherwise: the inputs given, and some like them."""
-
-
-@dataclass(frozen=True, init=False)
-class Case:
-    """A function, its inputs, and how to check it; `check` takes the same.
-
-    Parameters
-    ----------
-    function
-        A callable on tensors of PyTorch or arrays of JAX, such as the `apply` of an
-        `autograd.Function`; or an `nn.Module`, whose parameters are differentiated too. It returns
-        tensors or pytrees of them.
-    *inputs
-        What it is called with. Of tensors of floats, those that require a gradient are
-        differentiated, or all if none does; everything else is handed on.
-    definition
-        The same function in plain operations, where `function` cannot be recorded: its own reverse
-        pass gives the bar, its forward pass the truth. `None` for `function` itself.
-    against
-        Another function whose gradients are judged beside the first one's.
-    cotangents
-        Of the differentiable outputs on sample 0, arrays of their shapes; or a `Domain` from which
-        those of all samples are drawn. They are drawn from the request's distribution otherwise.
-    sampling
-        What inputs are drawn from, by name; near those given otherwise.
-    name
-        What the tables call it.
-    """
-
-    function: Callable[..., Any]
-    inputs: tuple[Any, ...]
-    definition: Callable[..., Any] | None = None
-    against: Callable[..., Any] | None = None
-    cotangents: Any = None
-    sampling: Mapping[str, Domain] = field(default_factory=dict)
-    name: str = ""
-
-    def __init__(self, function: Callable[..., Any], *inputs: Any, **settings: Any) -> None:
-        known = [one.name for one in fields(Case)][2:]
-        for setting in settings:
-            if setting not in known:
-                raise RequestError("", f"there is no setting {setting!r}{nearest(setting, known)}")
-        if not callable(function):
-            raise RequestError("function", f"expected a function, got {function!r}")
-        settings.setdefault("sampling", {})
-        for key, value in {"function": function, "inputs": inputs, **settings}.items():
-            object.__setattr__(self, key, value)
-
-    def model(self, seed: int = 0) -> CapturedModel:
-        """Call the function once, and make a model of it.
-
-        Raises
-        ------
-        RequestError
-            If it fails, or nothing of it can be differentiated.
-        """
-        subject = subject_of(self.function, self.inputs)
-        for key in self.sampling:
-            if key not in subject.given:
-                raise RequestError(
-                    "sampling", f"{key!r} is no input{nearest(key, list(subject.given))}"
-                )
-        subjects = {subject.framework: subject}
-        if self.against is not None:
-            subjects["against"] = subject_of(self.against, self.inputs, subject.names)
-        definition = subject
-        if self.definition is not None:
-            definition = subject_of(self.definition, self.inputs, subject.names)
-        arrays = {key: value.astype(subject.dtype) for key, value in subject.given.items()}
-        try:
-            with guarded():
-                outputs = definition.outputs(arrays)
-        except RequestError:
-            raise
-        except Exception as error:
-            text = next(iter(str(error).splitlines()), "")
-            raise RequestError(
-                "function", f"it fails on its inputs: {type(error).__name__}: {text}"
-            ) from error
-        domain = self.cotangents if isinstance(self.cotangents, Domain) else None
-        return captured_model(
-            self.name or name_of(self.function),
-            subjects,
-            definition,
-            self._cotangents([output.shape for output in outputs], seed, domain),
-            self.sampling,
-            domain,
-        )
-
-    def _cotangents(self, shapes: Sequence[Any], seed: int, domain: Domain | None) -> list[Any]:
-        if self.cotangents is None or domain is not None:
-            named = {str(i): shape for i, shape in enumerate(shapes)}
-            return [one[0] for one in draw_samples(named, seed, 0, 1, dtype=np.float32).values()]
-        given = self.cotangents if isinstance(self.cotangents, list | tuple) else [self.cotangents]
-        arrays = [np.asarray(one, dtype=np.float64) for one in given]
-        if [one.shape for one in arrays] != [tuple(shape) for shape in shapes]:
-            raise RequestError(
-                "cotangents",
-                f"expected one for each differentiable output, of the shapes "
-                f"{list(map(tuple, shapes))}, got {[one.shape for one in arrays]}",
-            )
-        return arrays
-
-
-def subject_of(
-    function: Callable[..., Any], inputs: Sequence[Any], names: Sequence[str] | None = None
-) -> Subject:
-    """Find out whose function this is by its inputs.
-
-    `names` are those of its arguments, unless its signature shall tell.
-
-    Raises
-    ------
-    RequestError
-        If it is neither PyTorch's nor JAX's, or no input can be differentiated.
-    """
-    if "torch" in sys.modules:
-        import torch
-        from torch.utils import _pytree
-
-        leaves = _pytree.tree_leaves(tuple(inputs))
-        if isinstance(function, torch.nn.Module) or any(
-            isinstance(leaf, torch.Tensor) for leaf in leaves
-        ):
-            from gradcheck.capture.torch_function import TorchFunction
-
-            return TorchFunction(function, inputs, names)
-    raise RequestError("inputs", "expected tensors of PyTorch or arrays of JAX, got neither")
-
-
-def name_of(function: Any) -> str:
-    """Name a function as its author does."""
-    owner = getattr(function, "__self__", None)
-    named = owner if isinstance(owner, type) else function
-    name = getattr(named, "__name__", type(function).__name__)
-    return "function" if name == "<lambda>" else str(name)
 
 
 def check(
@@ -197,8 +57,6 @@ def check(
     >>> report.agrees
     True
     """
-    from gradcheck.api import stages
-
     known = [one.name for one in fields(Request)]
     for setting in settings:
         if setting not in known:

@@ -102,7 +102,7 @@ def block_size(model: Model, request: Request) -> int:
     """
     numbers = sum(prod(shape) for shape in model.leaves.values())
     samples = min(BLOCK, max(1, BLOCK_NUMBERS // numbers))
-    if model.expressions or takes_one_sample(model):
+    if model.expressions or model.recorded or takes_one_sample(model):
         samples = min(samples, BLOCK_ONE_BY_ONE)
     if request.kinks:
         samples = min(samples, BLOCK_ON_KINKS)

@@ -5,10 +5,12 @@ import inspect
 import linecache
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from gradcheck.capture.case import Case
 from gradcheck.errors import RequestError
 from gradcheck.model.beside import import_anew
 from gradcheck.model.model import Model
@@ -52,21 +54,27 @@ def load_model(request: str, options: Mapping[str, int] | None = None) -> Model:
     if not file.endswith(".py"):
         raise RequestError("model", f"there is no model {request!r}{nearest(request, BUILT_IN)}")
     held = vars(_load_file(Path(file)))
-    models = {key: value for key, value in held.items() if isinstance(value, Model)}
+    models = {key: value for key, value in held.items() if isinstance(value, Model | Case)}
     if colon:
         if name not in models and callable(held.get(name)):
             return _build(f"{file}:{name}", held[name], options or {})
         if name not in models:
             raise RequestError(
-                "model", f"{file} holds no gradcheck.Model named {name!r}{nearest(name, models)}"
+                "model",
+                f"{file} holds no gradcheck.Model or Case named {name!r}{nearest(name, models)}",
             )
         _refuse_options(request, options)
-        return models[name]
+        return _as_model(name, models[name])
     _refuse_options(request, options)
     if len(models) != 1:
-        count = f"several models ({', '.join(models)})" if models else "no gradcheck.Model"
+        count = f"several models ({', '.join(models)})" if models else "no gradcheck.Model or Case"
         raise RequestError("model", f"{file} holds {count}; name one as {file}:NAME")
-    return next(iter(models.values()))
+    return _as_model(*next(iter(models.items())))
+
+
+def _as_model(name: str, held: Model | Case) -> Model:
+    """Call a function once, to make a model of it; it goes by the name that it has in the file."""
+    return replace(held, name=held.name or name).model() if isinstance(held, Case) else held
 
 
 def _build(request: str, make: Callable[..., Any], options: Mapping[str, int]) -> Model:

@@ -10,10 +10,12 @@ from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
+from gradcheck.capture.case import Case
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import BUILT_IN
 from gradcheck.model.model import Model
@@ -51,11 +53,20 @@ def describe_failure(report: Report, source: str) -> str:
     return "\n".join(lines)
 
 
-def find_source(model: Model | str) -> str:
-    """Say what a model goes by on the command line: its built-in name, or a file and a name."""
+def find_source(model: Any) -> str:
+    """Say what a model goes by on the command line: its built-in name, or a file and a name.
+
+    Empty for a function, which has no name there.
+    """
+    if not isinstance(model, Model | Case | str):
+        return ""
     if isinstance(model, str):
         return shlex.quote(model)
-    functions = (model.loss, model.forward, model.backward)
+    functions: tuple[Any, ...] = (
+        (model.function,)
+        if isinstance(model, Case)
+        else (model.loss, model.forward, model.backward)
+    )
     homes = [sys.modules.get(getattr(function, "__module__", "")) for function in functions]
     for module in (*homes, *sys.modules.values()):
         if not isinstance(module, ModuleType):
@@ -118,6 +129,8 @@ def _sweep_command(report: Report, source: str) -> str:
         for setting, option in OPTIONS.items()
         if setting in request and request[setting] != option.default
     ]
+    if not source:
+        return "print(gradcheck.check(…))"
     return " ".join(["gradcheck sweep", source, *changed, *["--kinks"] * request["kinks"]])
 
 
