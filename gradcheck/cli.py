@@ -256,7 +256,7 @@ def _trace(options: argparse.Namespace) -> int:
     request, model = _request(options), _model(options)
     if model.recorded:
         raise RequestError(
-            "MODEL", f"{model.name} is a recorded function, which has no named quantities; sweep it"
+            "model", f"{model.name} is a recorded function, which has no named quantities; sweep it"
         )
     sample = options.sample
     if sample is None and not (options.at or model.example):

@@ -65,9 +65,11 @@ def assert_agreement(
         for outdated in (DeprecationWarning, FutureWarning):
             warnings.filterwarnings("ignore", category=outdated, module=FRAMEWORKS)
         if isinstance(model, Model | Case | str):
-            report = sweep(model, samples=samples or TEST_SAMPLES, seed=seed, **settings)
+            count = TEST_SAMPLES if samples is None else samples
+            report = sweep(model, samples=count, seed=seed, **settings)
         else:
-            report = check(model, *inputs, samples=samples or SAMPLES, seed=seed, **settings)
+            count = SAMPLES if samples is None else samples
+            report = check(model, *inputs, samples=count, seed=seed, **settings)
     if not report.agrees:
         raise AssertionError(describe_failure(report, find_source(model)))
     return report

@@ -182,7 +182,7 @@ WRONG = [
     ("sweep slip.py", "MODEL: slip.py does not import: line 3: SyntaxError"),
     ("sweep unmet.py", "line 3: ModuleNotFoundError: No module named 'a_module_that_is_nowhere'"),
     ("sweep empty.py", "MODEL: empty.py holds no gradcheck.Model"),
-    ("sweep empty.py:NAME", "no gradcheck.Model named 'NAME'"),
+    ("sweep empty.py:NAME", "no gradcheck.Model or Case named 'NAME'"),
     ("sweep --adapters tortch", "--adapters: there is no adapter 'tortch'; did you mean 'torch'?"),
     ("sweep --adapters ,", "--adapters: none given"),
     ("sweep --dtypes float16", "--dtypes: there is no dtype 'float16'; did you mean 'float64'?"),

@@ -63,8 +63,8 @@ class Case:
         for key, value in {"function": function, "inputs": inputs, **settings}.items():
             object.__setattr__(self, key, value)
 
-    def model(self, seed: int = 0) -> CapturedModel:
-        """Call the function once, and make a model of it.
+    def model(self, seed: int = 0, name: str = "") -> CapturedModel:
+        """Call the function once, and make a model of it, of that name unless it has its own.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class Case:
             ) from error
         domain = self.cotangents if isinstance(self.cotangents, Domain) else None
         return captured_model(
-            self.name or name_of(self.function),
+            self.name or name or name_of(self.function),
             subjects,
             definition,
             self._cotangents([output.shape for output in outputs], seed, domain),

@@ -5,7 +5,6 @@ import inspect
 import linecache
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
@@ -74,7 +73,7 @@ def load_model(request: str, options: Mapping[str, int] | None = None) -> Model:
 
 def _as_model(name: str, held: Model | Case) -> Model:
     """Call a function once, to make a model of it; it goes by the name that it has in the file."""
-    return replace(held, name=held.name or name).model() if isinstance(held, Case) else held
+    return held.model(name=name) if isinstance(held, Case) else held
 
 
 def _build(request: str, make: Callable[..., Any], options: Mapping[str, int]) -> Model:

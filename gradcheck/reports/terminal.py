@@ -84,6 +84,7 @@ def print_findings(
     """Print the worst cases with the means to replay them, who is wrong, and where the rest is."""
     counts = report.run["counts"]
     console = console or console_of(WIDTH)
+    source = "" if report.run["audit"]["recorded"] else source  # it cannot be traced by names
     for message in list(report.run["misstated"].values())[:1]:
         console.print(message, style="red", soft_wrap=True)
         if report.diagnosis.empty:

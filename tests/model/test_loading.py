@@ -127,7 +127,7 @@ def test_a_file_with_several_models_asks_for_one(write):
 
 @pytest.mark.parametrize("name", ["NONE", "annotations", ""])
 def test_a_name_that_is_no_model_is_refused(write, name):
-    assert f"no gradcheck.Model named {name!r}" in refused(f"{write(TWO)}:{name}")
+    assert f"no gradcheck.Model or Case named {name!r}" in refused(f"{write(TWO)}:{name}")
 
 
 @pytest.mark.parametrize(
