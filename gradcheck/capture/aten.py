@@ -33,4 +33,5 @@ def rules() -> Mapping[str, Rule]:
 def rule_of(name: str) -> Rule | None:
     """Return the rule of an overload, such as `aten.mul.Tensor`; `None` if there is none."""
     found = rules()
-    return found.get(name) or found.get(name.rpartition(".")[0])
+    packet = ".".join(name.split(".")[:2])
+    return found.get(name) or (None if " " in name else found.get(packet))

@@ -25,6 +25,13 @@ RANDOM = (
 )  # fmt: skip
 
 
+BY_ROWS = " of rows"
+"""Ends the name of a rule for an operation on a matrix stored by rows.
+
+A library that stores by columns takes it for its transpose, and so does what is computed later.
+"""
+
+
 class Recording:
     """A program while it is recorded, and what was seen besides.
 
@@ -84,7 +91,8 @@ class Recording:
         arguments = self._referred(args)
         options = {key: self._referred(value) for key, value in kwargs.items()}
         numbers = tuple(self._result(one) if is_tensor(one) else None for one in flat)
-        step = Step(name, rule_of(name), arguments, options, numbers, line)
+        rule = rule_of(f"{name}{BY_ROWS}") if _is_by_rows(args) else None
+        step = Step(name, rule or rule_of(name), arguments, options, numbers, line)
         (self.program.backward if self.backward else self.program.forward).append(step)
 
     def _is_followed(self, results: Sequence[Any], arguments: Any) -> bool:
@@ -114,6 +122,10 @@ class Recording:
         if tensor.numel():
             self._places[_place(tensor)] = number
         return number
+
+
+def _is_by_rows(args: Any) -> bool:
+    return bool(args) and is_tensor(args[0]) and bool(args[0].is_contiguous())
 
 
 def _place(tensor: Any) -> tuple[Any, ...]:
@@ -156,19 +168,19 @@ def array_of(tensor: Any) -> NDArray[Any]:
 
 @cache
 def _libraries() -> tuple[str, ...]:
+    import threading
+
     import torch
 
-    return tuple(f"{Path(path).parent}/" for path in (torch.__file__, *_own()))
-
-
-def _own() -> tuple[str, ...]:
     import gradcheck
 
-    return (str(gradcheck.__file__),)
+    return tuple(
+        f"{Path(str(module.__file__)).parent}/" for module in (torch, gradcheck, threading)
+    )
 
 
 def user_line() -> Line | None:
-    """Return the innermost line on the stack that is neither PyTorch's nor ours."""
+    """Return the innermost line on the stack that is neither a library's nor ours."""
     frame, libraries = sys._getframe(1), _libraries()
     while frame is not None:
         file = frame.f_code.co_filename
