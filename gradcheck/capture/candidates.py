@@ -107,6 +107,9 @@ class Candidates:
         """Change what an operation does: its sign, function, axes, constants, places."""
         step, kind = self.steps[at], kind_of(self.steps[at].operation)
         arguments = step.arguments
+        for pair in (("add", "sub"), ("sub", "add"), ("mul", "div"), ("div", "mul")):
+            if kind == pair[0] and (operands := _pair(step, kind)):
+                yield Edit(at, Term(pair[1], operands), 0.9)
         for term in (
             *_other_arithmetic(step, kind),
             *_other_functions(step, kind),
@@ -135,8 +138,11 @@ class Candidates:
         ndim = len(self.shape(operand.value))
         if ndim > AXES:
             return
+        dim = step.arguments[1] if len(step.arguments) > 1 else None
+        first = dim[0] if isinstance(dim, list | tuple) and dim else dim
+        from_end = isinstance(first, int) and first < 0
         kept = step.results[0] is not None and len(self.shape(step.results[0])) == ndim
-        for axes in _subsets(ndim):
+        for axes in _subsets(ndim, from_end):
             for form in ("sum", "mean", "sum_kept", "mean_kept"):
                 if form.endswith("kept") == kept or axes is not None:
                     yield Term(form, (operand, axes))
@@ -162,14 +168,20 @@ class Candidates:
             for term in _modified(Ref(number), array):
                 yield Edit(at, with_operand(step, number, term), 2.2)
 
-    def results(self, at: int, gradient: str | None = None) -> Iterator[Edit]:
+    def results(
+        self, at: int, gradient: str | None = None, value: int | None = None, users: Any = ()
+    ) -> Iterator[Edit]:
         """Change what an operation yields: its sign, its scale; sum it up; a factor more."""
         step = self.steps[at]
+        if value is not None:
+            step = Step("value", None, (), {}, (value,))
         product_like = kind_of(step.operation) in ("mul", "div", "neg")
         far = 0.0 if product_like else 0.5
         for place, array in self._changeable(step, gradient):
 
             def edit(term: Any, cost: float, place: int = place) -> Edit:
+                if value is not None:
+                    return Edit(at, term, cost + 0.4, None, value, users)
                 return Edit(at, term, cost, gradient, place)
 
             yield edit(Term("neg", (ORIGINAL,)), 3.0 + far)
@@ -192,11 +204,19 @@ class Candidates:
                 for factor in _factors(term, quantity):
                     yield edit(factor(ORIGINAL), 3.3 + far)
 
+    def values_for(self, at: int, value: int, users: tuple[int, ...]) -> Iterator[Edit]:
+        """Take something else for a value, for some of the operations that take it alone."""
+        array = np.asarray(self.values[value])
+        for other, quantity in self.quantities(at):
+            if other != value and quantity.shape == array.shape and quantity.dtype == array.dtype:
+                yield Edit(at, Ref(other), 2.4, None, value, users)
+        for term in _modified(ORIGINAL, array):
+            yield Edit(at, term, 2.6, None, value, users)
+        yield from self.results(at, None, value, users)
+
     def _changeable(self, step: Step, gradient: str | None) -> Iterator[tuple[int, NDArray[Any]]]:
         if gradient is not None:
-            number = self.trials.program.gradients[gradient]
-            assert number is not None
-            yield 0, np.asarray(self.values[number])
+            yield 0, np.asarray(self.values[self.trials.program.gradients[gradient] or 0])
             return
         for place, number in enumerate(step.results):
             if number is not None and np.asarray(self.values[number]).dtype.kind == "f":
@@ -249,16 +269,19 @@ def _fits(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
 
 
 def _compatible(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    return shape == other or 1 in (*shape, *other) and (_fits(shape, other) or _fits(other, shape))
+    near = _fits(shape, other) or _fits(other, shape)
+    return shape == other or (1 in (*shape, *other) and near)
 
 
-def _subsets(ndim: int) -> list[Any]:
+def _subsets(ndim: int, from_end: bool = False) -> list[Any]:
     """Return an axis, several, or none for all."""
-    found: list[Any] = [None]
-    for count in range(1, ndim):
-        for axes in combinations(range(ndim), count):
-            found.append(axes if count > 1 else axes[0])
-    return found if ndim else []
+    first = -ndim if from_end else 0
+    found: list[Any] = [
+        axes if count > 1 else axes[0]
+        for count in range(1, ndim)
+        for axes in combinations(range(first, first + ndim), count)
+    ]
+    return [*found, None] if ndim else []
 
 
 def _pair(step: Step, kind: str) -> tuple[Any, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,6 +160,9 @@ class Edit:
         How far this is from what was written; the least is tried first.
     result
         Which of the results it is.
+    users
+        If given, it is the value that these operations take which is changed, for them alone, at
+        the first of them; `result` is its number then.
     """
 
     at: int
@@ -167,23 +170,25 @@ class Edit:
     cost: float = 1.0
     gradient: str | None = None
     result: int = 0
+    users: tuple[int, ...] = ()
 
     def applied(self, program: Program) -> Program:
         """Return a program with this change; it goes for all that have the same operations."""
         fresh = numbers_after(program)
         if self.gradient is not None:
-            value = program.gradients[self.gradient]
-            assert value is not None
+            value, last = program.gradients[self.gradient], next(fresh)
             line = program.steps[self.at].line
-            extra, last = list[Step](), next(fresh)
-            _, steps = _steps(self.term, Ref(value), None, fresh, line, last)
-            extra += steps
+            steps = _steps(self.term, Ref(value or 0), None, fresh, line, last)
             return dataclasses.replace(
                 program,
-                backward=[*program.backward, *extra],
+                backward=[*program.backward, *steps],
                 gradients={**program.gradients, self.gradient: last},
             )
         split = len(program.forward)
+        if self.users:
+            steps = self.rerouted(program.steps, fresh)
+            backward = [*program.backward[: self.at - split], *steps]
+            return dataclasses.replace(program, backward=backward)
         steps = self.replacement(program.steps[self.at], fresh)
         if self.at < split:
             forward = [*program.forward[: self.at], *steps, *program.forward[self.at + 1 :]]
@@ -192,21 +197,37 @@ class Edit:
         backward = [*program.backward[:at], *steps, *program.backward[at + 1 :]]
         return dataclasses.replace(program, backward=backward)
 
+    def rerouted(self, steps: Sequence[Step], fresh: Iterator[int]) -> list[Step]:
+        """Return the operations from the first user on, where users take the changed value."""
+        last = next(fresh)
+        line = steps[self.at].line
+        found = _steps(self.term, Ref(self.result), None, fresh, line, last)
+        for i in range(self.at, len(steps)):
+            step = steps[i]
+            if i in self.users:
+                changed = with_operand(step, self.result, Ref(last))
+                step = dataclasses.replace(
+                    step, arguments=changed.arguments, options=changed.options
+                )
+            found.append(step)
+        return found
+
     def replacement(self, step: Step, fresh: Iterator[int]) -> list[Step]:
         """Return the operations that take the place of one."""
         target = step.results[self.result]
-        assert target is not None
+        if target is None:
+            return [step]
         if target in step.operands:  # it is written to in place
             value = next(fresh)
             before = [step] if _has_original(self.term) else []
-            _, steps = _steps(self.term, Ref(target), step, fresh, step.line, value)
+            steps = _steps(self.term, Ref(target), step, fresh, step.line, value)
             write = Step("write", _written, (Ref(target), Ref(value)), {}, (target,), step.line)
             return [*before, *steps, write]
         own = next(fresh)
         results = tuple(own if i == self.result else n for i, n in enumerate(step.results))
         original = dataclasses.replace(step, results=results)
         needed = _has_original(self.term) or len([n for n in results if n is not None]) > 1
-        _, steps = _steps(self.term, Ref(own), step, fresh, step.line, target)
+        steps = _steps(self.term, Ref(own), step, fresh, step.line, target)
         return [*([original] if needed else []), *steps]
 
 
@@ -235,7 +256,7 @@ def _has_original(term: Any) -> bool:
 
 def _steps(
     term: Any, original: Ref, step: Step | None, fresh: Iterator[int], line: Any, target: int
-) -> tuple[int, list[Step]]:
+) -> list[Step]:
     """Write a term as operations, the last of which yields the target."""
     steps: list[Step] = []
 
@@ -243,15 +264,14 @@ def _steps(
         if isinstance(one, Original):
             return original
         if isinstance(one, Term | Again):
-            number, more = _steps(one, original, step, fresh, line, next(fresh))
-            steps.extend(more)
+            number = next(fresh)
+            steps.extend(_steps(one, original, step, fresh, line, number))
             return Ref(number)
         if isinstance(one, list) or (isinstance(one, tuple) and not hasattr(one, "_fields")):
             return type(one)(map(operand, one))
         return one
 
-    if isinstance(term, Again):
-        assert step is not None
+    if isinstance(term, Again) and step is not None:
         arguments = tuple(map(operand, term.arguments))
         last = dataclasses.replace(
             step, arguments=arguments, options=dict(term.options), results=(target,)
@@ -264,7 +284,7 @@ def _steps(
         last = Step(term.form, rule, operands, {}, (target,), line)
     else:
         last = Step("copy", _copied, (operand(term),), {}, (target,), line)
-    return target, [*steps, last]
+    return [*steps, last]
 
 
 def _copied(x: Any) -> Any:
@@ -311,12 +331,16 @@ def code_of(term: Any, leaf: Render, words: Mapping[str, str]) -> str:
     if not isinstance(term, Term):
         return leaf(term)
     operands = [
-        bracketed(code_of(one, leaf, words), term.form, i == 0)
+        code_of(one, leaf, words)
+        if i and term.form in CALLED
+        else bracketed(code_of(one, leaf, words), term.form, i == 0)
         for i, one in enumerate(term.operands)
     ]
     return FORMS[term.form][1].format(*operands, **words)
 
 
+CALLED = ("sum", "mean", "sum_kept", "mean_kept")
+"""Forms whose other operands are in brackets already."""
 PRODUCTS, SUMS = (ast.Mult, ast.Div, ast.MatMult), (ast.Add, ast.Sub)
 
 
@@ -330,9 +354,13 @@ def bracketed(code: str, form: str, first: bool) -> str:
         return f"({code})"
     if isinstance(node, ast.Name | ast.Constant | ast.Call | ast.Attribute | ast.Subscript):
         return code
+    if isinstance(node, ast.UnaryOp) and first and form in ("add", "sub", "mul", "div"):
+        return code
     if isinstance(node, ast.BinOp):
         product = isinstance(node.op, PRODUCTS)
-        if form in ("add", "sub") and (product or first and isinstance(node.op, SUMS)):
+        if isinstance(node.op, ast.Pow) and form in ("add", "sub", "mul", "div", "neg"):
+            return code
+        if form in ("add", "sub") and (product or (first and isinstance(node.op, SUMS))):
             return code
         if form in ("mul", "div") and product and first:
             return code

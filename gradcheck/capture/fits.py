@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.capture.candidates import Candidates, constants
-from gradcheck.capture.edits import ORIGINAL, Edit, Term, with_argument
+from gradcheck.capture.edits import ORIGINAL, Edit, Term, kind_of, with_argument, with_operand
+from gradcheck.capture.program import Ref
 from gradcheck.capture.trials import RESIDUAL, Slope, Trials
 
 ROUNDS = 12
@@ -133,8 +134,13 @@ def missing_terms(candidates: Candidates, at: int, slope: Slope) -> Iterator[Edi
     mixed = rng.standard_normal((ROWS, len(slope.needed)))
     matrix, needed = mixed @ slope.matrix, mixed @ slope.needed
     whole = needed + matrix @ slope.value
+    others = list(_cofactors(candidates, at, slope))
     for terms, arrays, cost in _library(candidates, at, slope):
         effects = arrays @ matrix.T
+        for operand, cofactor in others:
+            for i, number in _matches(arrays @ (matrix * cofactor).T, needed, slope):
+                term = _added(scaled(terms[i], number), Ref(operand))
+                yield Edit(at, with_operand(candidates.steps[at], operand, term), cost + 0.1)
         for wanted, way, far in ((needed, _added, 0.0), (whole, _instead, 0.3)):
             for i, number in _matches(effects, wanted, slope):
                 yield Edit(at, way(scaled(terms[i], number)), cost + far)
@@ -145,10 +151,27 @@ def missing_terms(candidates: Candidates, at: int, slope: Slope) -> Iterator[Edi
                 yield Edit(at, scaled(term, number), cost - 1.0)
 
 
-def _added(term: Any) -> Any:
+def _cofactors(
+    candidates: Candidates, at: int, slope: Slope
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Find the operands of a product that nothing wrong made: by what each is multiplied."""
+    step = candidates.steps[at]
+    pair = step.arguments[:2]
+    if kind_of(step.operation) not in ("mul", "div") or len(pair) != 2:
+        return
+    for one, other in (pair, pair[::-1])[: 1 if kind_of(step.operation) == "div" else 2]:
+        if not isinstance(one, Ref) or candidates.shape(one.value) != slope.shape:
+            continue
+        array = np.asarray(candidates.values[other.value] if isinstance(other, Ref) else other)
+        if one != other and array.dtype.kind in "fi":
+            factor = np.broadcast_to(array, slope.shape).ravel()
+            yield one.value, 1 / factor if kind_of(step.operation) == "div" else factor
+
+
+def _added(term: Any, to: Any = ORIGINAL) -> Any:
     if isinstance(term, Term) and term.form == "neg":
-        return Term("sub", (ORIGINAL, *term.operands))
-    return Term("add", (ORIGINAL, term))
+        return Term("sub", (to, *term.operands))
+    return Term("add", (to, term))
 
 
 def _instead(term: Any) -> Any:

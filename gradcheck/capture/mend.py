@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.capture.adjoints import known_right, repeated
 from gradcheck.capture.candidates import Candidates
-from gradcheck.capture.edits import Edit
+from gradcheck.capture.edits import Edit, kind_of
 from gradcheck.capture.fits import fitted_constants, fitted_scale, missing_terms
 from gradcheck.capture.program import Line, Program
 from gradcheck.capture.sources import Wording
@@ -25,6 +27,8 @@ SECONDS = 10.0
 """For which changes are tried."""
 PROOFS = 8
 """Most changes that are tried to be proved."""
+REPEATED = 0.5
+"""By how much farther changes are of what repeats the forward pass."""
 LINES = 5
 """Most lines to name where nothing is proved."""
 
@@ -64,6 +68,8 @@ class _Place:
     at: int
     gradient: str | None = None
     slope: Slope | None = None
+    value: int | None = None
+    users: tuple[int, ...] = ()
 
 
 def find_mend(
@@ -106,28 +112,62 @@ def find_mend(
     places = _places(trials)
     places = [
         replace(one, slope=slope_of(trials, one.at, trials.samples[0]))
-        if one.gradient is None and time.monotonic() < deadline
+        if one.gradient is None and not one.users and time.monotonic() < deadline
         else one
         for one in places
     ]
     possible = [one for one in places if one.slope is None or one.slope.explains]
-    candidates = Candidates(trials)
-    wording = Wording(trials, candidates)
-    tried = 0
-    for stage in STAGES:
-        passing = list(_passing(trials, candidates, possible, stage, deadline))
-        passing.sort(key=lambda edit: (edit.cost, edit.at))
-        proved = []
-        for edit in passing[: PROOFS - tried]:
-            tried += 1
-            if prove(edit):
-                proved.append(edit)
-                break
-        if proved:
-            return tuple(_told(trials, wording, edit) for edit in proved)
-        if time.monotonic() > deadline or tried >= PROOFS:
-            break
+    search = _Search(trials, Candidates(trials), deadline)
+    wording = Wording(trials, search.candidates)
+    edit = _first_proved(search.edits(possible, wording), prove)
+    if edit is not None:
+        return (_told(trials, wording, edit),)
     return _unproved(trials, wording, places)
+
+
+def _first_proved(edits: Iterator[Edit], prove: Callable[[Edit], bool]) -> Edit | None:
+    return next(filter(prove, islice(edits, PROOFS)), None)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Changes that make all gradients right, in the order in which they are to be proved."""
+
+    trials: Trials
+    candidates: Candidates
+    deadline: float
+
+    def edits(self, places: Sequence[_Place], wording: Wording) -> Iterator[Edit]:
+        """Yield changes; what behind true adjoints or cannot be written as code is put off."""
+        sample = self.trials.samples[0]
+        right, again = known_right(self.trials, sample), repeated(self.trials, sample)
+        doubtful = [one for one in places if one.at not in right or one.users]
+        believed = [one for one in places if one not in doubtful]
+        wordy = []
+        for some in (doubtful, believed):
+            for stage in STAGES:
+                passing = list(self._passing(some, stage))
+                order = -1 if some is believed else 1  # what is missing comes after what is right
+                passing.sort(
+                    key=lambda edit: (
+                        edit.cost + REPEATED * (edit.at in again),
+                        order * edit.at,  # noqa: B023
+                    )
+                )
+                for edit in passing:
+                    if "[" in wording.mend(edit):
+                        wordy.append(edit)
+                    else:
+                        yield edit
+        yield from wordy
+
+    def _passing(self, places: Sequence[_Place], stage: Stage) -> Iterator[Edit]:
+        for place in places:
+            for edit in stage(self.candidates, place):
+                if time.monotonic() > self.deadline:
+                    return
+                if self.trials.passes(edit):
+                    yield edit
 
 
 def _alike(samples: Sequence[Sample]) -> list[Sample]:
@@ -150,44 +190,73 @@ def _places(trials: Trials) -> list[_Place]:
     innocent = trials.behind(gradients[name] for name in trials.right)
     innocent |= trials.behind(trials.program.outputs)
     behind = trials.behind(gradients[name] for name in trials.wrong)
-    found = [_Place(at) for at in sorted(behind - innocent) if trials.steps[at].line]
+    suspects = [
+        at
+        for at in sorted(behind - innocent)
+        if trials.steps[at].line and kind_of(trials.steps[at].operation) not in SAME
+    ]
+    found = [_Place(at) for at in suspects]
     made = {n: i for i, step in enumerate(trials.steps) for n in step.results if n is not None}
     own = {one.at for one in found}
     for name in trials.wrong:
         at = made.get(gradients[name] or 0, len(trials.steps) - 1)
         if at not in own or gradients[name] not in trials.steps[at].results:
             found.append(_Place(at, name))
-    return found
+    return [*found, *_shared(trials, suspects)]
+
+
+SAME = ("detach", "alias", "lift_fresh", "view_of")
+"""Operations that the framework adds, and that do nothing."""
+
+
+def _shared(trials: Trials, suspects: Sequence[int]) -> Iterator[_Place]:
+    """Find the values that are right, as far as they made what is right, and several suspects take.
+
+    What was to be done with them before may be missing altogether.
+    """
+    split, own = len(trials.program.forward), set(suspects)
+    made = {number for at in own for number in trials.steps[at].results}
+    users: dict[int, list[int]] = {}
+    for at in suspects:
+        for number in set(trials.steps[at].operands) - made if at >= split else ():
+            users.setdefault(number, []).append(at)
+    for number, some in users.items():
+        if len(some) > 1 and np.asarray(trials.samples[0].values[number]).dtype.kind == "f":
+            yield _Place(some[0], value=number, users=tuple(some))
 
 
 Stage = Callable[[Candidates, _Place], Iterator[Edit]]
 
 
 def _near(candidates: Candidates, place: _Place) -> Iterator[Edit]:
-    if place.gradient is None:
+    if place.gradient is None and not place.users:
         yield from candidates.near(place.at)
 
 
 def _constants(candidates: Candidates, place: _Place) -> Iterator[Edit]:
-    if place.gradient is None:
+    if place.gradient is None and not place.users:
         yield from fitted_constants(candidates, place.at)
 
 
 def _operands(candidates: Candidates, place: _Place) -> Iterator[Edit]:
-    if place.gradient is None:
+    if place.gradient is None and not place.users:
         yield from candidates.operands(place.at)
 
 
 def _results(candidates: Candidates, place: _Place) -> Iterator[Edit]:
+    if place.value is not None:
+        return candidates.values_for(place.at, place.value, place.users)
     return candidates.results(place.at, place.gradient)
 
 
 def _scale(candidates: Candidates, place: _Place) -> Iterator[Edit]:
-    return fitted_scale(candidates, place.at, place.gradient)
+    if place.value is None:
+        yield from fitted_scale(candidates, place.at, place.gradient)
 
 
 def _terms(candidates: Candidates, place: _Place) -> Iterator[Edit]:
-    return candidates.terms(place.at, place.gradient)
+    if place.value is None:
+        yield from candidates.terms(place.at, place.gradient)
 
 
 def _products(candidates: Candidates, place: _Place) -> Iterator[Edit]:
@@ -207,27 +276,9 @@ STAGES: tuple[Stage, ...] = (
 """What is tried, one after the other."""
 
 
-def _passing(
-    trials: Trials,
-    candidates: Candidates,
-    places: Sequence[_Place],
-    stage: Stage,
-    deadline: float,
-) -> Iterator[Edit]:
-    """Yield the changes that make all gradients right."""
-    for place in places:
-        for edit in stage(candidates, place):
-            if time.monotonic() > deadline:
-                return
-            if trials.passes(edit):
-                yield edit
-
-
 def _told(trials: Trials, wording: Wording, edit: Edit) -> Suspect:
-    step = trials.steps[edit.at]
-    return Suspect(
-        step.line, wording.source(step.line), step.operation, wording.mend(edit), True, edit
-    )
+    line, step = wording.line(edit), trials.steps[edit.at]
+    return Suspect(line, wording.source(line), step.operation, wording.mend(edit), True, edit)
 
 
 def _unproved(trials: Trials, wording: Wording, places: Sequence[_Place]) -> tuple[Suspect, ...]:
@@ -238,6 +289,8 @@ def _unproved(trials: Trials, wording: Wording, places: Sequence[_Place]) -> tup
     ranked += [one for one in reversed(places) if one not in ranked]
     found: dict[Line | None, Suspect] = {}
     for place in ranked:
+        if place.users:
+            continue
         step = trials.steps[place.at]
         if step.line in found:
             continue

@@ -18,12 +18,11 @@ from gradcheck.capture.edits import (
     Again,
     Edit,
     Original,
-    Term,
     bracketed,
     code_of,
     kind_of,
 )
-from gradcheck.capture.program import Line, Ref, Step
+from gradcheck.capture.program import Line, Ref
 from gradcheck.capture.trials import Trials
 
 WORDS: Mapping[bool, Mapping[str, str]] = {
@@ -31,7 +30,7 @@ WORDS: Mapping[bool, Mapping[str, str]] = {
     False: {"xp": "jnp", "nn": "jax.nn", "keepdim": "keepdims", "unsqueeze": "expand_dims"},
 }
 """What PyTorch calls things, and what JAX does."""
-OPERATORS: Mapping[type[ast.AST], str] = {
+OPERATORS: Mapping[Any, str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.MatMult: "matmul",
     ast.Pow: "pow", ast.USub: "neg", ast.Invert: "not", ast.BitAnd: "and", ast.BitOr: "or",
     ast.Gt: "gt", ast.GtE: "ge", ast.Lt: "lt", ast.LtE: "le", ast.Eq: "eq", ast.NotEq: "ne",
@@ -67,20 +66,42 @@ class Place:
 class _File:
     """A file's operations, by line, in the order in which they are performed."""
 
-    lines: list[str]
+    tree: ast.AST | None = None
+    saved: list[tuple[Any, Any, Any, Any]] = field(default_factory=list)
     places: dict[int, list[tuple[str, Place]]] = field(default_factory=dict)
 
 
 @cache
 def _parsed(name: str) -> _File:
     lines = linecache.getlines(name)
-    file = _File(lines)
+    file = _File()
     try:
-        tree = ast.parse("".join(lines))
+        file.tree = ast.parse("".join(lines))
     except (SyntaxError, ValueError):
         return file
-    _visit(tree, None, None, file)
+    _visit(file.tree, None, None, file)
+    for node in ast.walk(file.tree):
+        if isinstance(node, ast.ClassDef):
+            file.saved += _saved(node)
     return file
+
+
+def _saved(owner: ast.ClassDef) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """Find what is saved in one function and had in another: functions and names."""
+    given, taken = [], []
+    for scope in owner.body:
+        for node in ast.walk(scope):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "save_for_backward":
+                given += [(scope, node.args)]
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute):
+                targets = getattr(node.targets[0], "elts", None)
+                if node.value.attr == "saved_tensors" and targets is not None:
+                    taken += [(scope, targets)]
+    for scope, names in given:
+        for other, targets in taken:
+            for one, target in zip(names, targets, strict=False):
+                if isinstance(one, ast.Name) and isinstance(target, ast.Name):
+                    yield scope, one.id, other, target.id
 
 
 def _visit(node: ast.AST, parent: ast.AST | None, scope: ast.AST | None, file: _File) -> None:
@@ -94,6 +115,8 @@ def _visit(node: ast.AST, parent: ast.AST | None, scope: ast.AST | None, file: _
 
 def _operations(node: ast.AST) -> Iterator[tuple[str, Sequence[Any]]]:
     """Say which operations an expression stands for, and on what."""
+    if _is_constant(node):
+        return
     if isinstance(node, ast.BinOp | ast.AugAssign):
         kind = OPERATORS.get(type(node.op), "")
         left, right = (
@@ -125,9 +148,12 @@ def _operations(node: ast.AST) -> Iterator[tuple[str, Sequence[Any]]]:
 
 
 def _is_constant(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) or (
-        isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
-    )
+    """Tell whether an expression is made of numbers alone."""
+    if isinstance(node, ast.UnaryOp):
+        return _is_constant(node.operand)
+    if isinstance(node, ast.BinOp):
+        return _is_constant(node.left) and _is_constant(node.right)
+    return isinstance(node, ast.Constant)
 
 
 class Wording:
@@ -173,11 +199,24 @@ class Wording:
                 for target in parent.targets:
                     if isinstance(target, ast.Name) and result is not None:
                         seen.setdefault((place.scope, target.id), set()).add(self._key(result))
+        self._add_saved(seen)
         found: dict[tuple[Any, ...], list[tuple[Any, str]]] = {}
         for (scope, name), keys in seen.items():
             if len(keys) == 1:
                 found.setdefault(next(iter(keys)), []).append((scope, name))
         return found
+
+    def _add_saved(self, seen: dict[tuple[Any, str], set[tuple[Any, ...]]]) -> None:
+        """Find what values are called that are saved under one name and had by another."""
+        leaves = self.trials.program.leaves
+        for file in {step.line.file for step in self.steps if step.line is not None}:
+            for scope, name, other, target in _parsed(file).saved:
+                keys = set(seen.get((scope, name), ()))
+                arguments = {one.arg for one in ast.walk(scope) if isinstance(one, ast.arg)}
+                if name in leaves and name in arguments:
+                    keys.add(self._key(leaves[name]))
+                if len(keys) == 1:
+                    seen.setdefault((other, target), set()).update(keys)
 
     def _operands(self, at: int) -> Iterator[tuple[int, Any]]:
         """Yield the values that an operation takes, and their code."""
@@ -217,6 +256,8 @@ class Wording:
     def mend(self, edit: Edit) -> str:
         """Tell what is right instead."""
         step, source = self.steps[edit.at], self.source(self.steps[edit.at].line)
+        if edit.users:
+            return self._rerouted(edit)
         if edit.gradient is not None:
             code = code_of(edit.term, lambda one: self._leaf(one, edit), self.words)
             return f"{self.place(step.line)}: the gradient of {edit.gradient} is right as `{code}`"
@@ -227,6 +268,51 @@ class Wording:
         code = code_of(edit.term, lambda one: self._leaf(one, edit, False), self.words)
         what = kind_of(step.operation)
         return f"{where}: in `{source}`, what comes of {what} is right as `{code}`"
+
+    def line(self, edit: Edit) -> Line | None:
+        """Return the line that is to be changed."""
+        step = self.steps[edit.at]
+        assignment = self._assignment(edit)
+        if assignment is None or step.line is None:
+            return step.line
+        return Line(step.line.file, assignment.lineno)
+
+    def _assignment(self, edit: Edit) -> ast.Assign | None:
+        """Find where a value got the name by which it is taken, and nothing was computed."""
+        place = self._places.get(edit.at)
+        if not edit.users or place is None or place.scope is None:
+            return None
+        for value, node in self._operands(edit.at):
+            if value != edit.result or not isinstance(node, ast.Name):
+                continue
+            for one in ast.walk(place.scope):
+                if isinstance(one, ast.Assign) and isinstance(one.value, ast.Name | ast.Attribute):
+                    target = one.targets[0]
+                    if isinstance(target, ast.Name) and target.id == node.id:
+                        return one
+        return None
+
+    def _rerouted(self, edit: Edit) -> str:
+        """Tell what is right instead of a value that several operations take."""
+        assignment, line = self._assignment(edit), self.line(edit)
+        if assignment is not None:
+            name = ast.unparse(assignment.value)
+            code = self._reading(edit, name)
+            target = ast.unparse(assignment.targets[0])
+            return f"{self.place(line)}: `{self.source(line)}` is right as `{target} = {code}`"
+        lines = sorted({one.number for i in edit.users if (one := self.steps[i].line) is not None})
+        name = next((ast.unparse(n) for v, n in self._operands(edit.at) if v == edit.result), "")
+        name = name or self._name(edit.result, edit.at)
+        where = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
+        code = self._reading(edit, name)
+        return f"{self.place(line)}: what {where} take as `{name}` is right as `{code}`"
+
+    def _reading(self, edit: Edit, name: str) -> str:
+        return code_of(
+            edit.term,
+            lambda one: name if isinstance(one, Original) else self._leaf(one, edit),
+            self.words,
+        )
 
     def _mended(self, edit: Edit) -> str | None:
         """Write the changed line, if the operation is one expression on it."""
@@ -239,7 +325,14 @@ class Wording:
             return None
         text = linecache.getline(line.file, line.number)
         if isinstance(place.node, ast.AugAssign):
-            code = f"{ast.unparse(place.node.target)} = {code}"
+            target, form = ast.unparse(place.node.target), getattr(edit.term, "form", "")
+            sign = {"add": "+", "sub": "-", "mul": "*", "div": "/"}.get(form, "")
+            begun = f"{target} {sign} "
+            code = (
+                f"{target} {sign}= {code.removeprefix(begun)}"
+                if sign and code.startswith(begun)
+                else f"{target} = {code}"
+            )
         elif isinstance(place.parent, ast.BinOp | ast.UnaryOp | ast.Attribute | ast.Compare):
             first = getattr(place.parent, "left", None) is place.node
             form = OPERATORS.get(type(getattr(place.parent, "op", None)), "pow")
@@ -247,6 +340,9 @@ class Wording:
             if not (text[:begin].rstrip().endswith("(") and text[end:].lstrip().startswith(")")):
                 code = bracketed(code, form, first)
         begin, end = _columns(place.node, text)
+        if isinstance(place.parent, ast.stmt):  # it needs no brackets
+            while text[:begin].endswith("(") and text[end:].startswith(")"):
+                begin, end = begin - 1, end + 1
         return (text[:begin] + code + text[end:]).strip()
 
     def _leaf(self, term: Any, edit: Edit, in_code: bool = True) -> str:
@@ -254,13 +350,13 @@ class Wording:
         if isinstance(term, Original):
             if edit.gradient is not None:
                 number = self.trials.program.gradients[edit.gradient]
-                assert number is not None
-                return self._name(number, edit.at)
+                return self._name(number or 0, edit.at)
+            if edit.users:
+                return self._name(edit.result, edit.at)
             if place is None:
                 return "[it]"
             if isinstance(place.node, ast.AugAssign):
-                operator = ast.unparse(ast.BinOp(ast.Name("a"), place.node.op, ast.Name("b")))
-                return f"({ast.unparse(place.node.target)}{operator[1:-1]}{ast.unparse(place.node.value)})"
+                return ast.unparse(ast.BinOp(place.node.target, place.node.op, place.node.value))
             return self._segment(place.node, edit)
         if isinstance(term, Ref):
             if in_code:
@@ -276,8 +372,7 @@ class Wording:
 
     def _segment(self, node: Any, edit: Edit) -> str:
         line = self.steps[edit.at].line
-        assert line is not None
-        if node.lineno == node.end_lineno:
+        if line is not None and node.lineno == node.end_lineno:
             text = linecache.getline(line.file, node.lineno)
             begin, end = _columns(node, text)
             return text[begin:end]
@@ -325,7 +420,7 @@ class Wording:
         place = self._places.get(at)
         line = self.steps[at].line
         for scope, name in self._names.get(self._key(number), ()):
-            if place is not None and line is not None and scope is place.scope:
+            if place is not None and line is not None and scope is place.scope:  # noqa: SIM102
                 if _is_bound(scope, name, line.number):
                     return name
         for name, leaf in self.trials.program.leaves.items():

@@ -86,6 +86,12 @@ def _radii(program: Program, leaves: Arrays) -> dict[str, NDArray[np.float64]]:
     return found
 
 
+def yielded(step: Step, values: Values) -> Values:
+    """Return what an operation adds to the values."""
+    results = zip(step.results, performed(step, values), strict=False)
+    return {number: result for number, result in results if number is not None}
+
+
 class Trials:
     """Programs of the same operations, each on its sample, of which one operation is changed.
 
@@ -109,7 +115,7 @@ class Trials:
         self.wrong = [
             name
             for name in present
-            if not all(one.holds(name, one.values[gradients[name]]) for one in samples)
+            if not all(one.holds(name, one.values[gradients[name] or 0]) for one in samples)
         ]
         self.right = [name for name in present if name not in self.wrong]
         self.writes = any(set(step.operands) & set(step.results) for step in self.steps)
@@ -151,7 +157,7 @@ class Trials:
 
     def gradients(self, edit: Edit, sample: Sample) -> dict[str, Any]:
         """Return the gradients with a change, on one sample."""
-        if self.writes or edit.gradient is not None:
+        if self.writes or edit.gradient is not None or edit.users:
             program = edit.applied(sample.program)
             values = _begun(program, sample.leaves)
             proceed(program.steps, values)
@@ -170,14 +176,9 @@ class Trials:
         values = dict(sample.values)
         proceed(steps, values)
         if not steps:
-            number = self.steps[at].results[0]
-            assert number is not None
-            values[number] = value
+            values[self.steps[at].results[0] or 0] = value
         for i in self._cone(at):
-            step = sample.program.steps[i]
-            for number, result in zip(step.results, performed(step, values), strict=False):
-                if number is not None:
-                    values[number] = result
+            values |= yielded(sample.program.steps[i], values)
         return {
             name: values[number]
             for name, number in self.program.gradients.items()
