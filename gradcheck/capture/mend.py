@@ -151,7 +151,7 @@ class _Search:
                 passing.sort(
                     key=lambda edit: (
                         edit.cost + REPEATED * (edit.at in again),
-                        order * edit.at,  # noqa: B023
+                        order * edit.at,
                     )
                 )
                 for edit in passing:
