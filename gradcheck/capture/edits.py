@@ -1,0 +1,367 @@
+"""Changes of one operation of a program: what they compute, and as which code they are told."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradcheck.capture.program import Program, Ref, Rule, Step
+
+_np: Any = np
+"""NumPy, whose functions take more than they are declared to."""
+
+
+@dataclass(frozen=True)
+class Original:
+    """Stands for what the operation yields as it is."""
+
+
+ORIGINAL = Original()
+
+
+@dataclass(frozen=True)
+class Again:
+    """The operation itself, with other arguments."""
+
+    arguments: tuple[Any, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Term:
+    """A function of terms: of values (`Ref`), numbers, `ORIGINAL`, `Again`.
+
+    Parameters
+    ----------
+    form
+        A key of `FORMS`.
+    operands
+        Terms; numbers that are parameters of the form come last.
+    """
+
+    form: str
+    operands: tuple[Any, ...]
+
+
+def _masked(a: Any, mask: Any) -> Any:
+    return _np.where(mask, a, 0.0)
+
+
+def _axis_added(a: Any, axis: int) -> Any:
+    return _np.expand_dims(a, axis)
+
+
+def _sigmoid(a: Any) -> Any:
+    return 1.0 / (1.0 + _np.exp(-a))
+
+
+def _transposed(a: Any) -> Any:
+    return _np.swapaxes(a, -1, -2)
+
+
+def _reduced(function: Rule, keepdims: bool) -> Rule:
+    return lambda a, axes: function(a, axis=axes, keepdims=keepdims)
+
+
+FORMS: Mapping[str, tuple[Rule, str]] = {
+    "add": (lambda a, b: a + b, "{0} + {1}"),
+    "sub": (lambda a, b: a - b, "{0} - {1}"),
+    "mul": (lambda a, b: a * b, "{0} * {1}"),
+    "div": (lambda a, b: a / b, "{0} / {1}"),
+    "pow": (lambda a, b: a**b, "{0} ** {1}"),
+    "neg": (lambda a: -a, "-{0}"),
+    "matmul": (lambda a, b: a @ b, "{0} @ {1}"),
+    "transpose": (_transposed, "{0}.mT"),
+    "sum": (_reduced(_np.sum, False), "{0}.sum({1})"),
+    "mean": (_reduced(_np.mean, False), "{0}.mean({1})"),
+    "sum_kept": (_reduced(_np.sum, True), "{0}.sum({1}, {keepdim}=True)"),
+    "mean_kept": (_reduced(_np.mean, True), "{0}.mean({1}, {keepdim}=True)"),
+    "unsqueeze": (_axis_added, "{xp}.{unsqueeze}({0}, {1})"),
+    "masked": (_masked, "{xp}.where({1}, {0}, 0.0)"),
+    "where": (lambda c, a, b: _np.where(c, a, b), "{xp}.where({0}, {1}, {2})"),
+    "not": (_np.logical_not, "~{0}"),
+    "sigmoid": (_sigmoid, "{nn}.sigmoid({0})"),
+    "gt": (_np.greater, "{0} > {1}"),
+    "ge": (_np.greater_equal, "{0} >= {1}"),
+    "lt": (_np.less, "{0} < {1}"),
+    "le": (_np.less_equal, "{0} <= {1}"),
+    "eq": (_np.equal, "{0} == {1}"),
+    "ne": (_np.not_equal, "{0} != {1}"),
+    "and": (_np.logical_and, "{0} & {1}"),
+    "or": (_np.logical_or, "{0} | {1}"),
+    "rsqrt": (lambda a: 1.0 / _np.sqrt(a), "1 / {xp}.sqrt({0})"),
+    "reciprocal": (lambda a: 1.0 / a, "1 / {0}"),
+    "square": (lambda a: a * a, "{0} ** 2"),
+    **{
+        name: (getattr(_np, name), f"{{xp}}.{name}({{0}})")
+        for name in (
+            "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "expm1", "log", "log1p", "sqrt",
+            "maximum", "minimum",
+        )
+    },
+    "abs": (_np.absolute, "{xp}.abs({0})"),
+    "sign": (_np.sign, "{xp}.sign({0})"),
+}  # fmt: skip
+"""By name: the function of numbers, and its code."""
+
+SYNONYMS: Mapping[str, str] = {
+    "subtract": "sub",
+    "multiply": "mul",
+    "true_divide": "div",
+    "divide": "div",
+    "add_any": "add",
+    "logistic": "sigmoid",
+    "integer_pow": "pow",
+    "reduce_sum": "sum",
+    "mm": "matmul",
+    "bmm": "matmul",
+    "mv": "matmul",
+    "dot": "matmul",
+    "t": "transpose",
+    "permute": "transpose",
+    "logical_and": "and",
+    "logical_or": "or",
+    "bitwise_and": "and",
+    "bitwise_or": "or",
+    "logical_not": "not",
+    "bitwise_not": "not",
+    "max": "maximum",
+    "min": "minimum",
+}
+
+
+def kind_of(operation: str) -> str:
+    """Name an operation as all frameworks do: `aten.mul_.Tensor` is `mul`."""
+    parts = operation.split(".")
+    name = parts[1] if parts[0] == "aten" and len(parts) > 1 else parts[0]
+    name = name.rstrip("_") or name
+    return SYNONYMS.get(name, name)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of one operation.
+
+    Parameters
+    ----------
+    at
+        Which operation, counted through both passes; of what a gradient is made of last, if
+        `gradient` is given.
+    term
+        What is to be there instead.
+    gradient
+        The parameter whose gradient alone is changed, and not what else is made of the value.
+    cost
+        How far this is from what was written; the least is tried first.
+    result
+        Which of the results it is.
+    users
+        If given, it is the value that these operations take which is changed, for them alone, at
+        the first of them; `result` is its number then.
+    """
+
+    at: int
+    term: Any
+    cost: float = 1.0
+    gradient: str | None = None
+    result: int = 0
+    users: tuple[int, ...] = ()
+
+    def applied(self, program: Program) -> Program:
+        """Return a program with this change; it goes for all that have the same operations."""
+        fresh = numbers_after(program)
+        if self.gradient is not None:
+            value, last = program.gradients[self.gradient], next(fresh)
+            line = program.steps[self.at].line
+            steps = _steps(self.term, Ref(value or 0), None, fresh, line, last)
+            return dataclasses.replace(
+                program,
+                backward=[*program.backward, *steps],
+                gradients={**program.gradients, self.gradient: last},
+            )
+        split = len(program.forward)
+        if self.users:
+            steps = self.rerouted(program.steps, fresh)
+            backward = [*program.backward[: self.at - split], *steps]
+            return dataclasses.replace(program, backward=backward)
+        steps = self.replacement(program.steps[self.at], fresh)
+        if self.at < split:
+            forward = [*program.forward[: self.at], *steps, *program.forward[self.at + 1 :]]
+            return dataclasses.replace(program, forward=forward)
+        at = self.at - split
+        backward = [*program.backward[:at], *steps, *program.backward[at + 1 :]]
+        return dataclasses.replace(program, backward=backward)
+
+    def rerouted(self, steps: Sequence[Step], fresh: Iterator[int]) -> list[Step]:
+        """Return the operations from the first user on, where users take the changed value."""
+        last = next(fresh)
+        line = steps[self.at].line
+        found = _steps(self.term, Ref(self.result), None, fresh, line, last)
+        for i in range(self.at, len(steps)):
+            step = steps[i]
+            if i in self.users:
+                changed = with_operand(step, self.result, Ref(last))
+                step = dataclasses.replace(
+                    step, arguments=changed.arguments, options=changed.options
+                )
+            found.append(step)
+        return found
+
+    def replacement(self, step: Step, fresh: Iterator[int]) -> list[Step]:
+        """Return the operations that take the place of one."""
+        target = step.results[self.result]
+        if target is None:
+            return [step]
+        if target in step.operands:  # it is written to in place
+            value = next(fresh)
+            before = [step] if _has_original(self.term) else []
+            steps = _steps(self.term, Ref(target), step, fresh, step.line, value)
+            write = Step("write", _written, (Ref(target), Ref(value)), {}, (target,), step.line)
+            return [*before, *steps, write]
+        own = next(fresh)
+        results = tuple(own if i == self.result else n for i, n in enumerate(step.results))
+        original = dataclasses.replace(step, results=results)
+        needed = _has_original(self.term) or len([n for n in results if n is not None]) > 1
+        steps = _steps(self.term, Ref(own), step, fresh, step.line, target)
+        return [*([original] if needed else []), *steps]
+
+
+def _written(x: Any, value: Any) -> Any:
+    x[...] = value
+    return x
+
+
+def numbers_after(program: Program) -> Iterator[int]:
+    """Count on from the values of a program."""
+    taken = [*program.leaves.values(), *program.constants]
+    taken += [number for step in program.steps for number in step.results if number is not None]
+    number = max(taken, default=-1)
+    while True:
+        number += 1
+        yield number
+
+
+def _has_original(term: Any) -> bool:
+    if isinstance(term, Term):
+        return any(map(_has_original, term.operands))
+    if isinstance(term, Again):
+        return any(map(_has_original, term.arguments))
+    return isinstance(term, Original)
+
+
+def _steps(
+    term: Any, original: Ref, step: Step | None, fresh: Iterator[int], line: Any, target: int
+) -> list[Step]:
+    """Write a term as operations, the last of which yields the target."""
+    steps: list[Step] = []
+
+    def operand(one: Any) -> Any:
+        if isinstance(one, Original):
+            return original
+        if isinstance(one, Term | Again):
+            number = next(fresh)
+            steps.extend(_steps(one, original, step, fresh, line, number))
+            return Ref(number)
+        if isinstance(one, list) or (isinstance(one, tuple) and not hasattr(one, "_fields")):
+            return type(one)(map(operand, one))
+        return one
+
+    if isinstance(term, Again) and step is not None:
+        arguments = tuple(map(operand, term.arguments))
+        last = dataclasses.replace(
+            step, arguments=arguments, options=dict(term.options), results=(target,)
+        )
+        if target not in step.results:
+            last = dataclasses.replace(last, rule=_out_of_place(step))
+    elif isinstance(term, Term):
+        rule = FORMS[term.form][0]
+        operands = tuple(map(operand, term.operands))
+        last = Step(term.form, rule, operands, {}, (target,), line)
+    else:
+        last = Step("copy", _copied, (operand(term),), {}, (target,), line)
+    return [*steps, last]
+
+
+def _copied(x: Any) -> Any:
+    return x.copy() if hasattr(x, "copy") else x
+
+
+def _out_of_place(step: Step) -> Rule | None:
+    """Return the rule of an operation, on a copy of what it would write to."""
+    rule = step.rule
+    if rule is None or not set(step.operands) & set(step.results):
+        return rule
+
+    def apart(x: Any, *arguments: Any, **options: Any) -> Any:
+        return rule(_copied(x), *arguments, **options)
+
+    return apart
+
+
+def with_argument(step: Step, place: int, value: Any) -> Again:
+    """Take another argument."""
+    arguments = list(step.arguments)
+    arguments[place] = value
+    return Again(tuple(arguments), step.options)
+
+
+def with_operand(step: Step, number: int, value: Any) -> Again:
+    """Take something else for one value, wherever an operation takes it."""
+
+    def put(argument: Any) -> Any:
+        if isinstance(argument, Ref) and argument.value == number:
+            return value
+        if isinstance(argument, list):
+            return [put(item) for item in argument]
+        return argument
+
+    return Again(tuple(map(put, step.arguments)), {k: put(v) for k, v in step.options.items()})
+
+
+Render = Callable[[Any], str]
+
+
+def code_of(term: Any, leaf: Render, words: Mapping[str, str]) -> str:
+    """Write a term as code; `leaf` says what values, `ORIGINAL` and `Again` are called."""
+    if not isinstance(term, Term):
+        return leaf(term)
+    operands = [
+        code_of(one, leaf, words)
+        if i and term.form in CALLED
+        else bracketed(code_of(one, leaf, words), term.form, i == 0)
+        for i, one in enumerate(term.operands)
+    ]
+    return FORMS[term.form][1].format(*operands, **words)
+
+
+CALLED = ("sum", "mean", "sum_kept", "mean_kept")
+"""Forms whose other operands are in brackets already."""
+PRODUCTS, SUMS = (ast.Mult, ast.Div, ast.MatMult), (ast.Add, ast.Sub)
+
+
+def bracketed(code: str, form: str, first: bool) -> str:
+    """Put what may bind less tightly in brackets."""
+    if FORMS[form][1].startswith(("{xp}.", "{nn}.")) or code.startswith("["):
+        return code
+    try:
+        node = ast.parse(code, mode="eval").body
+    except SyntaxError:
+        return f"({code})"
+    if isinstance(node, ast.Name | ast.Constant | ast.Call | ast.Attribute | ast.Subscript):
+        return code
+    if isinstance(node, ast.UnaryOp) and first and form in ("add", "sub", "mul", "div"):
+        return code
+    if isinstance(node, ast.BinOp):
+        product = isinstance(node.op, PRODUCTS)
+        if isinstance(node.op, ast.Pow) and form in ("add", "sub", "mul", "div", "neg"):
+            return code
+        if form in ("add", "sub") and (product or (first and isinstance(node.op, SUMS))):
+            return code
+        if form in ("mul", "div") and product and first:
+            return code
+    return f"({code})"

@@ -1,0 +1,277 @@
+"""What a program yields in float64 if one of its operations is changed, on all samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradcheck.capture.edits import Edit, numbers_after
+from gradcheck.capture.program import Program, Step, Values, begin, performed, proceed
+from gradcheck.numbers.ball import Ball
+from gradcheck.numbers.rounding import Rounding
+
+Arrays = Mapping[str, NDArray[np.float64]]
+
+ROUNDING = Rounding(np.dtype(np.float64))
+ROUGH, FINE = 1e-9, 1e-14
+"""Of a gradient's largest element: the most and the least by which one may differ from the truth
+for its rounding errors, which balls bound in between."""
+MARGIN = 4.0
+"""A mend may round differently: how many times the bound of what was recorded it may differ."""
+
+
+@dataclass
+class Sample:
+    """A program on one sample, with the truth.
+
+    Attributes
+    ----------
+    values
+        All that it computes. If it writes in place, what they were at last.
+    tolerance
+        By how much a gradient may differ, element by element.
+    """
+
+    program: Program
+    leaves: Arrays
+    truth: Arrays
+    values: Values
+    tolerance: Arrays
+
+    def holds(self, parameter: str, gradient: Any) -> bool:
+        """Tell whether a gradient is right."""
+        truth = self.truth[parameter]
+        if np.shape(gradient) != truth.shape:
+            return False
+        return bool((np.abs(gradient - truth) <= self.tolerance[parameter]).all())
+
+
+def sampled(program: Program, leaves: Arrays, truth: Arrays) -> Sample:
+    """Run a program in float64."""
+    values = _begun(program, leaves)
+    proceed(program.steps, values)
+    tolerance = {}
+    balls = _radii(program, leaves)
+    for name, true in truth.items():
+        size = float(np.abs(true).max(initial=0)) or 1.0
+        radius = balls.get(name, np.asarray(np.inf))
+        radius = radius if radius.shape == true.shape else np.asarray(np.inf)
+        bound = np.minimum(np.nan_to_num(MARGIN * radius, nan=np.inf), ROUGH * size)
+        tolerance[name] = np.broadcast_to(np.maximum(bound, FINE * size), true.shape)
+    return Sample(program, leaves, truth, values, tolerance)
+
+
+def _begun(program: Program, leaves: Arrays) -> Values:
+    return begin(program, {name: np.array(leaves[name], np.float64) for name in program.leaves})
+
+
+def _radii(program: Program, leaves: Arrays) -> dict[str, NDArray[np.float64]]:
+    """Bound the rounding errors of the gradients; of none if balls cannot follow."""
+    balls = {name: Ball.from_value(np.asarray(leaves[name])[None], ROUNDING, 1) for name in leaves}
+    try:
+        values = begin(program, {name: balls[name] for name in program.leaves})
+        proceed(program.steps, values)
+    except Exception:
+        return {}
+    found = {}
+    for name, number in program.gradients.items():
+        ball = None if number is None else values[number]
+        if isinstance(ball, Ball):
+            found[name] = np.asarray(ball.rad)[0]
+    return found
+
+
+def yielded(step: Step, values: Values) -> Values:
+    """Return what an operation adds to the values."""
+    results = zip(step.results, performed(step, values), strict=False)
+    return {number: result for number, result in results if number is not None}
+
+
+class Trials:
+    """Programs of the same operations, each on its sample, of which one operation is changed.
+
+    Attributes
+    ----------
+    wrong, right
+        The parameters whose gradients are wrong on some sample, and those right on all.
+    """
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
+        self.program = samples[0].program
+        self.steps = self.program.steps
+        gradients = self.program.gradients
+        present = [name for name in samples[0].truth if gradients.get(name) is not None]
+        self.absent = [
+            name
+            for name in samples[0].truth
+            if gradients.get(name) is None and any(one.truth[name].any() for one in samples)
+        ]
+        self.wrong = [
+            name
+            for name in present
+            if not all(one.holds(name, one.values[gradients[name] or 0]) for one in samples)
+        ]
+        self.right = [name for name in present if name not in self.wrong]
+        self.writes = any(set(step.operands) & set(step.results) for step in self.steps)
+        self.fresh = list(islice(numbers_after(self.program), 256))
+
+    def behind(self, targets: Iterable[int | None]) -> set[int]:
+        """Return the operations that values came from."""
+        waiting, found = set(targets), set()
+        for i in reversed(range(len(self.steps))):
+            step = self.steps[i]
+            if waiting & set(step.results) - {None}:
+                found.add(i)
+                waiting |= set(step.operands)
+        return found
+
+    def after(self, at: int) -> list[int]:
+        """Return the operations that make gradients of what one yields."""
+        changed = {number for number in self.steps[at].results if number is not None}
+        needed = self.behind(self.program.gradients.values())
+        found = []
+        for i in range(at + 1, len(self.steps)):
+            if changed & set(self.steps[i].operands):
+                changed |= {number for number in self.steps[i].results if number is not None}
+                if i in needed:
+                    found.append(i)
+        return found
+
+    def passes(self, edit: Edit) -> bool:
+        """Tell whether a change makes all gradients right, on every sample."""
+        return all(self._passes(edit, sample) for sample in self.samples)
+
+    def _passes(self, edit: Edit, sample: Sample) -> bool:
+        try:
+            with np.errstate(all="ignore"):
+                gradients = self.gradients(edit, sample)
+        except Exception:  # of another shape, or of what is no number
+            return False
+        return all(sample.holds(name, gradients[name]) for name in (*self.wrong, *self.right))
+
+    def gradients(self, edit: Edit, sample: Sample) -> dict[str, Any]:
+        """Return the gradients with a change, on one sample."""
+        if self.writes or edit.gradient is not None or edit.users:
+            program = edit.applied(sample.program)
+            values = _begun(program, sample.leaves)
+            proceed(program.steps, values)
+            return {
+                name: values[number]
+                for name, number in program.gradients.items()
+                if number is not None
+            }
+        steps = edit.replacement(sample.program.steps[edit.at], iter(self.fresh))
+        return self.rerun(edit.at, sample, steps)
+
+    def rerun(
+        self, at: int, sample: Sample, steps: Sequence[Step] = (), value: Any = None
+    ) -> dict[str, Any]:
+        """Return the gradients if operations take the place of one, or yield a given value."""
+        values = dict(sample.values)
+        proceed(steps, values)
+        if not steps:
+            values[self.steps[at].results[0] or 0] = value
+        for i in self._cone(at):
+            values |= yielded(sample.program.steps[i], values)
+        return {
+            name: values[number]
+            for name, number in self.program.gradients.items()
+            if number is not None
+        }
+
+    def _cone(self, at: int) -> list[int]:
+        cones: dict[int, list[int]] = self.__dict__.setdefault("_cones", {})
+        if at not in cones:
+            cones[at] = self.after(at)
+        return cones[at]
+
+    def stacked(self, gradients: Mapping[str, Any], sample: Sample) -> NDArray[np.float64]:
+        """Return all gradients as a vector, each measured by its largest element."""
+        names = (*self.wrong, *self.right)
+        return np.concatenate(
+            [
+                np.ravel(gradients[name]) / (np.abs(sample.truth[name]).max(initial=0) or 1.0)
+                for name in names
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Slope:
+    """How the gradients depend on what an operation yields, where that is linear.
+
+    Parameters
+    ----------
+    value
+        What it yields, a vector.
+    matrix
+        From changes of it to changes of the gradients.
+    needed
+        By how much the gradients are to change.
+    explains
+        Whether some change of it makes all gradients right.
+    """
+
+    value: NDArray[np.float64]
+    shape: tuple[int, ...]
+    matrix: NDArray[np.float64]
+    needed: NDArray[np.float64]
+    explains: bool
+
+
+LARGEST = 400
+"""Elements of what an operation yields up to which its influence is measured one by one."""
+RESIDUAL = 1e-7
+"""What counts as nothing among gradients measured so, as a share of what is to be explained,"""
+NOISE = 1e-13
+"""and of gradients of size one."""
+
+
+def slope_of(trials: Trials, at: int, sample: Sample) -> Slope | None:
+    """Measure how the gradients depend on an operation; `None` if not linearly, or it is large."""
+    step = trials.steps[at]
+    number = step.results[0]
+    if trials.writes or len(step.results) != 1 or number is None:
+        return None
+    value = sample.values[number]
+    if not isinstance(value, np.ndarray | np.generic) or np.asarray(value).dtype.kind != "f":
+        return None
+    value = np.asarray(value)
+    if value.size > LARGEST or not value.size:
+        return None
+    try:
+        with np.errstate(all="ignore"):
+            return _measured(trials, at, sample, value)
+    except Exception:
+        return None
+
+
+def _measured(trials: Trials, at: int, sample: Sample, value: NDArray[np.float64]) -> Slope | None:
+    def gradients(changed: NDArray[np.float64]) -> NDArray[np.float64]:
+        return trials.stacked(trials.rerun(at, sample, value=changed), sample)
+
+    size = float(np.abs(value).max()) or 1.0
+    base = gradients(value)
+    columns = []
+    for i in range(value.size):
+        moved = value.copy()
+        moved.flat[i] += size
+        columns.append((gradients(moved) - base) / size)
+    matrix = np.stack(columns, axis=1)
+    probe = np.cos(np.arange(value.size) * 1.7) * size * 0.6
+    predicted = base + matrix @ probe
+    found = gradients(value + probe.reshape(value.shape))
+    scale = np.abs(found).max(initial=1.0)
+    if not np.abs(found - predicted).max(initial=0.0) <= RESIDUAL * scale:
+        return None
+    needed = trials.stacked(sample.truth, sample) - base
+    step = np.linalg.lstsq(matrix, needed, rcond=1e-12)[0]
+    left = np.abs(matrix @ step - needed).max(initial=0.0)
+    explains = bool(left <= RESIDUAL * np.abs(needed).max(initial=0.0) + NOISE)
+    return Slope(value.ravel(), value.shape, matrix, needed, explains)
