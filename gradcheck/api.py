@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from gradcheck.capture.case import Case
+from gradcheck.capture.diagnosis import diagnose_recorded
 from gradcheck.capture.model import CapturedModel
 from gradcheck.diagnosis.diagnosis import Diagnosis, diagnose
 from gradcheck.errors import RequestError, guarded
@@ -105,7 +106,9 @@ def stages(
             rulings = referee(model, request, outcome, progress)
             stage = "diagnosis"
             if isinstance(model, CapturedModel):
-                pass
+                if rulings.blamed:
+                    clues = evidence(request, outcome, rulings)
+                    diagnosis = diagnose_recorded(model, clues.values, rulings.blamed, clues.dtype)
             elif rulings.blamed or outcome.misstated:
                 clues = evidence(request, outcome, rulings)
                 diagnosis = diagnose(
