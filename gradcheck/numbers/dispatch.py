@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gradcheck.numbers import functions, linalg, products, sorting
+from gradcheck.numbers import functions, jumps, linalg, products, sorting
 from gradcheck.numbers.array import (
     Function,
     NoRuleError,
@@ -54,6 +54,7 @@ JOINING: frozenset[Function] = frozenset(
 ABOUT_SHAPE: frozenset[Function] = frozenset({np.shape, np.ndim, np.size})
 FUNCTIONS: Mapping[Function, Function] = {
     **functions.FUNCTIONS,
+    **jumps.FUNCTIONS,
     **products.FUNCTIONS,
     **sorting.FUNCTIONS,
     **linalg.FUNCTIONS,
@@ -153,6 +154,8 @@ class Number(Indexed, Methods, np.lib.mixins.NDArrayOperatorsMixin):
     def _called(self, ufunc: np.ufunc, operands: Sequence[Any]) -> Any:
         if ufunc in FUNCTIONS:
             return FUNCTIONS[ufunc](*operands)
+        if ufunc is np.power and jumps.varies(operands[1]):
+            return jumps.power(*operands)
         lifted = [self.lifted(operand) for operand in operands]
         aligned = aligned_operands(lifted)
         leading = max(aligned, key=lambda operand: operand.hidden)
@@ -164,6 +167,8 @@ class Number(Indexed, Methods, np.lib.mixins.NDArrayOperatorsMixin):
             integers = (operand.parts[0].astype(np.int64) for operand in aligned)
             result = leading.with_parts([np.asarray(ufunc(*integers))])
         else:
+            if ufunc is np.remainder:
+                return jumps.remainder(*operands)
             result = leading.elementwise(ufunc, aligned)
             result.choices = leading.choices
             if self.tracks:

@@ -1,0 +1,93 @@
+"""Functions that jump from one whole number to the next, and powers to exponents that vary.
+
+Both are written with what every number knows. A jump is a comparison, which is left open where the
+bars hold one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gradcheck.numbers.array import Batched, Function, NoRuleError
+
+_np: Any = np
+"""NumPy, whose functions take more than they are declared to."""
+
+
+def _plain(x: Any) -> Any:
+    """Return the numbers by which an `if` would go, as floats."""
+    held = x.decisive
+    if held.dtype != object:
+        return held
+    floats = np.frompyfunc(lambda one: float(getattr(one, "constant", one)), 1, 1)
+    return np.asarray(floats(held), dtype=float)
+
+
+def _near(x: Any, whole: Any) -> Any:
+    """Return whole numbers near those by which an `if` would go, exact ones."""
+    return x.with_parts([np.broadcast_to(whole(_plain(x)), x.parts[0].shape)])
+
+
+def floor(x: Any) -> Any:
+    """Return the largest whole number that is not above."""
+    if x.is_discrete:
+        return x
+    k = _near(x, np.floor)
+    return _np.where(x < k, k - 1.0, _np.where(x >= k + 1.0, k + 1.0, k))
+
+
+def ceil(x: Any) -> Any:
+    """Return the smallest whole number that is not below."""
+    return x if x.is_discrete else -floor(-x)
+
+
+def trunc(x: Any) -> Any:
+    """Return the whole number next towards zero."""
+    return x if x.is_discrete else _np.where(x < 0, ceil(x), floor(x))
+
+
+def rint(x: Any) -> Any:
+    """Return the nearest whole number."""
+    if x.is_discrete:
+        return x
+    k = _near(x, np.rint)
+    return _np.where(x < k - 0.5, k - 1.0, _np.where(x > k + 0.5, k + 1.0, k))
+
+
+def remainder(a: Any, b: Any) -> Any:
+    """Return what is left of a number when another is taken away as often as its sign allows."""
+    return a - _np.floor(a / b) * b
+
+
+def fmod(a: Any, b: Any) -> Any:
+    """Return what is left of a division towards zero."""
+    return a - _np.trunc(a / b) * b
+
+
+def varies(exponent: Any) -> bool:
+    """Tell whether an exponent is more than one constant."""
+    return bool(np.ndim(exponent)) or (isinstance(exponent, Batched) and exponent.hidden > 0)
+
+
+def power(a: Any, b: Any) -> Any:
+    """Raise positive numbers to powers that vary, as exp(b·log a).
+
+    The bound is that of this formula, which no library's power exceeds.
+    """
+    base = a if isinstance(a, Batched) else b.lifted(np.asarray(a, dtype=float))
+    if not (_plain(base) > 0).all():
+        raise NoRuleError("no rule for powers that vary of numbers that are not positive")
+    return _np.exp(b * _np.log(base))
+
+
+FUNCTIONS: Mapping[Function, Function] = {
+    np.floor: floor,
+    np.ceil: ceil,
+    np.trunc: trunc,
+    np.rint: rint,
+    np.fmod: fmod,
+}
+"""The functions of this module, by what they stand for."""
