@@ -22,7 +22,7 @@ def _plain(x: Any) -> Any:
     held = x.decisive
     if held.dtype != object:
         return held
-    floats = np.frompyfunc(lambda one: float(getattr(one, "constant", one)), 1, 1)
+    floats: Any = np.frompyfunc(lambda one: float(getattr(one, "constant", one)), 1, 1)  # type: ignore[arg-type]
     return np.asarray(floats(held), dtype=float)
 
 
