@@ -17,7 +17,7 @@ _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
 
 
-def _plain(x: Any) -> Any:
+def plain(x: Any) -> Any:
     """Return the numbers by which an `if` would go, as floats."""
     held = x.decisive
     if held.dtype != object:
@@ -28,7 +28,7 @@ def _plain(x: Any) -> Any:
 
 def _near(x: Any, whole: Any) -> Any:
     """Return whole numbers near those by which an `if` would go, exact ones."""
-    return x.with_parts([np.broadcast_to(whole(_plain(x)), x.parts[0].shape)])
+    return x.with_parts([np.broadcast_to(whole(plain(x)), x.parts[0].shape)])
 
 
 def floor(x: Any) -> Any:
@@ -78,7 +78,7 @@ def power(a: Any, b: Any) -> Any:
     The bound is that of this formula, which no library's power exceeds.
     """
     base = a if isinstance(a, Batched) else b.lifted(np.asarray(a, dtype=float))
-    if not (_plain(base) > 0).all():
+    if not (plain(base) > 0).all():
         raise NoRuleError("no rule for powers that vary of numbers that are not positive")
     return _np.exp(b * _np.log(base))
 

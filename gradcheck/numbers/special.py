@@ -355,7 +355,8 @@ def _xlog1py(x: Any, y: Any) -> Any:
 
 
 def _entr(x: Any) -> Any:
-    return _np.where(x > 0, -x * _np.log(x), _np.where(x < 0, -np.inf, 0.0))
+    present = _np.where(x < 0, -np.inf, -x * _np.log(x))
+    return _np.where(_np.equal(x, 0.0), 0.0, present)
 
 
 COMPOSED: Mapping[str, Function] = {"xlogy": _xlogy, "xlog1py": _xlog1py, "entr": _entr}
