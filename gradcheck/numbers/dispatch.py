@@ -133,6 +133,9 @@ class Number(Indexed, Methods, np.lib.mixins.NDArrayOperatorsMixin):
             raise NoRuleError(f"there is no rule for numbers of the format {kind}", str(kind))
         result = self.in_format(kind)
         result.settled = self.constants
+        if kind == self.dtype:
+            result._quantity = self._quantity
+            return result
         return result.is_result_of(("cast", kind.name), [self], elementwise=True)
 
     def cancel(self, operand: Self) -> None:
