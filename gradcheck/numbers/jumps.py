@@ -107,7 +107,7 @@ def _one_by_one(a: Any, b: Any, powers: Sequence[float]) -> Any:
 
 def float_power(a: Any, b: Any) -> Any:
     """Raise to powers in double precision."""
-    return _np.power(*(one.cast(np.float64) if isinstance(one, Batched) else one for one in (a, b)))
+    return _np.power(*(one.cast(np.float64) if hasattr(one, "cast") else one for one in (a, b)))
 
 
 def round_to(x: Any, decimals: int = 0) -> Any:
