@@ -189,6 +189,10 @@ def _lerp(a: Any, b: Any, weight: Any) -> Any:
     return a + weight * (b - a)
 
 
+def _round(x: Any, *, decimals: int = 0) -> Any:
+    return _np.rint(x) if decimals == 0 else _np.rint(x * 10.0**decimals) / 10.0**decimals
+
+
 def _where(condition: Any, a: Any = None, b: Any = None) -> Any:
     return _np.where(condition, a, b)
 
@@ -293,8 +297,8 @@ ARITHMETIC: Mapping[str, Rule] = {
     "hypot": _np.hypot,
     "logaddexp": _np.logaddexp,
     "logaddexp2": lambda a, b: _np.logaddexp(a * LN_2, b * LN_2) / LN_2,
-    "deg2rad": _np.deg2rad,
-    "rad2deg": _np.rad2deg,
+    "deg2rad": lambda a: a * (np.pi / 180),
+    "rad2deg": lambda a: a * (180 / np.pi),
     "sigmoid": sigmoid,
     "erf": _special("erf"),
     "erfc": _special("erfc"),
@@ -337,7 +341,7 @@ ARITHMETIC: Mapping[str, Rule] = {
     "ge": _np.greater_equal,
     "floor": _np.floor,
     "ceil": _np.ceil,
-    "round": _np.rint,
+    "round": _round,
     "trunc": _np.trunc,
     "remainder": _np.remainder,
     "fmod": _np.fmod,
@@ -371,6 +375,7 @@ OTHERS: Mapping[str, Rule] = {
     "bitwise_and": _np.bitwise_and,
     "bitwise_or": _np.bitwise_or,
     "bitwise_not": _np.invert,
+    "angle": lambda x: _np.where(x < 0, np.pi, 0.0),
     "isnan": _np.isnan,
     "isinf": _np.isinf,
     "isfinite": _np.isfinite,

@@ -260,7 +260,12 @@ def passes_of(programs: Any) -> tuple[Any, Any, Any]:
 def _write(t: Any, values: Values, leaves: Any) -> None:
     """Show the quantities on a board, so that overflows and undefined ones are seen."""
     for number, value in values.items():
-        if isinstance(value, Batched) and not value.is_discrete and number not in set(leaves):
+        if (
+            isinstance(value, Batched)
+            and value.size
+            and not value.is_discrete
+            and number not in set(leaves)
+        ):
             t[f"quantity.{number}"] = value
 
 
