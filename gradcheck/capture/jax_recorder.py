@@ -17,13 +17,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.capture import lax_arrays, lax_elementwise, lax_linalg
+from gradcheck.capture import lax_arrays, lax_elementwise, lax_linalg, lax_windows
 from gradcheck.capture.program import Line, Program, Ref, Rule, Step, Values, proceed
 from gradcheck.errors import RequestError
 from gradcheck.numbers.errors import NoRuleError
 
 Arrays = Mapping[str, NDArray[Any]]
-RULES: Mapping[str, Rule] = {**lax_elementwise.RULES, **lax_arrays.RULES, **lax_linalg.RULES}
+RULES: Mapping[str, Rule] = {
+    **lax_elementwise.RULES,
+    **lax_arrays.RULES,
+    **lax_windows.RULES,
+    **lax_linalg.RULES,
+}
 INLINED: Mapping[str, str] = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
@@ -42,6 +47,16 @@ MOVING = frozenset(
     {"broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose", "slice", "rev", "copy"}
 )
 """Primitives of which a constant yields a constant, exactly."""
+KINDS: Mapping[str, str] = {"b": "bool", "i": "int", "u": "int"}
+"""What stands behind the name of a rule for operands of a type."""
+EXACT = frozenset({"neg", "abs", "sign", "max", "min", "clamp", "floor", "ceil", "select_n"})
+"""Primitives that round nothing."""
+SUMS = frozenset({"add", "sub", "mul"})
+"""Primitives that may happen to round nothing."""
+MOST = 1000
+"""Of the results of one of these, how many are looked at."""
+ORDERS: Mapping[str, Rule] = {"max": RULES["ge"], "min": RULES["le"]}
+"""How a number stands to another where it is the one that is taken."""
 LONGEST = 100_000
 """Steps, after which a loop is taken for endless."""
 
@@ -80,6 +95,7 @@ class Recorder:
         self.program = Program(leaves={name: i for i, name in enumerate(leaves)})
         self.decisions: set[int] = set()
         self.steps: list[Step] = []
+        self._made: dict[int, Step] = {}
         self._values: Values = dict(enumerate(leaves.values()))
         self._done = 0
         self._count = len(leaves)
@@ -122,7 +138,7 @@ class Recorder:
         name = equation.primitive.name
         if _is_folded(equation, operands):
             return self._folded(equation, operands)
-        exact = _exact(name, operands)
+        exact = _exact(equation, operands)
         if exact is not None:
             return [exact]
         if name in INLINED:
@@ -132,25 +148,24 @@ class Recorder:
             return self._enter(inner, (), operands)
         if name in CONTROL:
             return CONTROL[name](self, equation, operands)
-        return self.emit(equation, name, self._rule(equation), operands, equation.params)
+        narrow = [one.aval.dtype for one in equation.outvars if self._is_narrow(one.aval)]
+        if narrow:
+            return self.emit(equation, f"{name} in {narrow[0]}", None, operands, equation.params)
+        return self.emit(equation, name, _rule(equation), operands, equation.params)
 
     def _folded(self, equation: Any, operands: list[Any]) -> list[Value]:
         primitive, values = equation.primitive, [operand.value for operand in operands]
         params = primitive.get_bind_params(equation.params)
         results = primitive.bind(*values, **params)
-        return [Known(_plain(one)) for one in (results if primitive.multiple_results else [results])]
+        return [
+            Known(_plain(one)) for one in (results if primitive.multiple_results else [results])
+        ]
 
-    def _rule(self, equation: Any) -> Rule | None:
-        """Return the rule of a primitive, unless it rounds to a narrower format than the leaves."""
-        for one in equation.outvars:
-            if not (_is_float(one.aval) or one.aval.dtype.kind in "iub"):
-                return None
-            if _is_float(one.aval) and _digits(one.aval.dtype) < self._digits:
-                return None
-        name = equation.primitive.name
-        kind = equation.invars[0].aval.dtype.kind if equation.invars else "f"
-        kind = {"b": "bool", "i": "int", "u": "int"}.get(kind, "float")
-        return RULES.get(f"{name}.{kind}", RULES.get(name))
+    def _is_narrow(self, aval: Any) -> bool:
+        """Tell whether a format has fewer digits than that of the leaves, or no bounds at all."""
+        if _is_float(aval):
+            return _digits(aval.dtype) < self._digits
+        return getattr(aval.dtype, "kind", "V") not in "iub"
 
     def emit(
         self,
@@ -163,25 +178,34 @@ class Recorder:
     ) -> list[Value]:
         """Add a step."""
         spelled = any(not (isinstance(one, Known) and one.literal) for one in operands)
-        results = tuple(
-            self._new() for _ in range(len(equation.outvars) if count is None else count)
+        arguments: tuple[Any, ...] = tuple(
+            one.value
+            if isinstance(one, Known) and one.literal and spelled
+            else Ref(self.number_of(one))
+            for one in operands
         )
-        self.steps.append(
-            Step(
-                operation,
-                rule,
-                tuple(
-                    one.value
-                    if isinstance(one, Known) and one.literal and spelled
-                    else Ref(self.number_of(one))
-                    for one in operands
-                ),
-                options,
-                results,
-                _line(equation.source_info.traceback),
-            )
-        )
+        if operation == "eq":
+            rule, arguments = self._told_apart(rule, arguments)
+        count = len(equation.outvars) if count is None else count
+        results = tuple(self._new() for _ in range(count))
+        line = _line(equation.source_info.traceback)
+        step = Step(operation, rule, arguments, options, results, line)
+        self.steps.append(step)
+        self._made |= dict.fromkeys(results, step)
         return [Traced(number) for number in results]
+
+    def _told_apart(self, rule: Rule | None, arguments: tuple[Any, ...]) -> tuple[Any, Any]:
+        """Compare two numbers where one of them is compared with the larger or smaller of both.
+
+        JAX asks in the reverse pass which of the two it was; the answer is the same, and does not
+        hang on whether a number equals itself.
+        """
+        for one, other in (arguments, arguments[::-1]):
+            made = self._made.get(other.value) if isinstance(other, Ref) else None
+            if made is not None and made.operation in ORDERS and one in made.arguments:
+                rest = made.arguments[1 - made.arguments.index(one)]
+                return ORDERS[made.operation], (one, rest)
+        return rule, arguments
 
     def decided(self, value: Value) -> Any:
         """Return the number that a value is, for control flow to follow."""
@@ -297,14 +321,30 @@ def _is_folded(equation: Any, operands: Sequence[Value]) -> bool:
     return not entered and not any(_is_float(one.aval) for one in equation.invars)
 
 
-def _exact(name: str, operands: Sequence[Value]) -> Known | None:
-    """Return what numbers that are spelled out yield, if no rounding is involved."""
-    values = [one.value for one in operands if isinstance(one, Known) and one.literal]
-    if name not in ("add", "sub", "mul") or len(values) < 2 or not np.all(np.isfinite(values)):
+def _rule(equation: Any) -> Rule | None:
+    """Return the rule of a primitive for operands of such a type, if there is one."""
+    name = equation.primitive.name
+    kind = equation.invars[0].aval.dtype.kind if equation.invars else "f"
+    return RULES.get(f"{name}.{KINDS.get(kind, 'float')}", RULES.get(name))
+
+
+def _exact(equation: Any, operands: Sequence[Value]) -> Known | None:
+    """Return what constants yield, if no rounding is involved."""
+    name = equation.primitive.name
+    if name not in (*EXACT, *SUMS) or not all(isinstance(one, Known) for one in operands):
         return None
-    result = RULES[name](*values)
-    exact = RULES[name](*map(Fraction, map(float, values)))
-    return Known(result, literal=True) if Fraction(float(result)) == exact else None
+    values = [one.value for one in operands if isinstance(one, Known)]
+    with np.errstate(all="ignore"):
+        result = RULES[name](*values, **equation.params)
+    if name in SUMS:
+        many = [np.broadcast_to(one, np.shape(result)).ravel().tolist() for one in values]
+        if len(many[0]) > MOST or not np.all(np.isfinite([*many, np.ravel(result)])):
+            return None
+        for found, *terms in zip(np.ravel(result).tolist(), *many, strict=True):
+            if Fraction(found) != RULES[name](*map(Fraction, terms)):
+                return None
+    literal = all(isinstance(one, Known) and one.literal for one in operands)
+    return Known(result, literal and not np.ndim(result))
 
 
 def _is_float(aval: Any) -> bool:

@@ -188,6 +188,12 @@ def _same(*operands: Any, **_: Any) -> Any:
     return operands if len(operands) > 1 else operands[0]
 
 
+def _before(a: Any, b: Any) -> Any:
+    """Compare in the order in which JAX sorts: NaN comes last."""
+    last = _np.logical_and(_np.isnan(b), _np.logical_not(_np.isnan(a)))
+    return _np.logical_or(_np.less(a, b), last)
+
+
 FUNCTIONS: Mapping[str, Any] = {
     "add": lambda a, b: a + b,
     "add_any": lambda a, b: a + b,
@@ -242,6 +248,8 @@ FUNCTIONS: Mapping[str, Any] = {
     "le": _np.less_equal,
     "gt": _np.greater,
     "ge": _np.greater_equal,
+    "lt_to": _before,
+    "le_to": lambda a, b: _np.logical_not(_before(b, a)),
     "and": _np.bitwise_and,
     "or": _np.bitwise_or,
     "xor": _np.bitwise_xor,
