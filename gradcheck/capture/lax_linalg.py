@@ -67,7 +67,8 @@ def _triangular_solve(
         if rows:
             known = _np.concatenate([rows[j] for j in sorted(rows)], axis=-2)
             row = row - _np.matmul(a[..., i : i + 1, before], known)
-        rows[i] = row if unit_diagonal else row / a[..., i : i + 1, i : i + 1]
+        # LAPACK may multiply by reciprocals, which rounds twice.
+        rows[i] = row if unit_diagonal else row * (1.0 / a[..., i : i + 1, i : i + 1])
     return _np.concatenate([rows[i] for i in range(count)], axis=-2) if rows else b
 
 
