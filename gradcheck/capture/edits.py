@@ -163,6 +163,8 @@ class Edit:
     users
         If given, it is the value that these operations take which is changed, for them alone, at
         the first of them; `result` is its number then.
+    old
+        If given, it is this number among the arguments of the users that is changed.
     """
 
     at: int
@@ -171,6 +173,7 @@ class Edit:
     gradient: str | None = None
     result: int = 0
     users: tuple[int, ...] = ()
+    old: float | None = None
 
     def applied(self, program: Program) -> Program:
         """Return a program with this change; it goes for all that have the same operations."""
@@ -199,16 +202,23 @@ class Edit:
 
     def rerouted(self, steps: Sequence[Step], fresh: Iterator[int]) -> list[Step]:
         """Return the operations from the first user on, where users take the changed value."""
-        last = next(fresh)
-        line = steps[self.at].line
-        found = _steps(self.term, Ref(self.result), None, fresh, line, last)
+        found, last = list[Step](), next(fresh)
+        if self.old is None:
+            line = steps[self.at].line
+            found += _steps(self.term, Ref(self.result), None, fresh, line, last)
         for i in range(self.at, len(steps)):
             step = steps[i]
-            if i in self.users:
+            if i in self.users and self.old is None:
                 changed = with_operand(step, self.result, Ref(last))
                 step = dataclasses.replace(
                     step, arguments=changed.arguments, options=changed.options
                 )
+            elif i in self.users:
+                arguments = tuple(
+                    self.term if isinstance(one, int | float) and one == self.old else one
+                    for one in step.arguments
+                )
+                step = dataclasses.replace(step, arguments=arguments)
             found.append(step)
         return found
 
