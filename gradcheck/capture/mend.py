@@ -23,7 +23,7 @@ from gradcheck.capture.program import Line, Program
 from gradcheck.capture.sources import Wording
 from gradcheck.capture.trials import Sample, Slope, Trials, sampled, slope_of
 
-SECONDS = 10.0
+SECONDS = 5.0
 """For which changes are tried."""
 PROOFS = 8
 """Most changes that are tried to be proved."""
@@ -111,10 +111,10 @@ def find_mend(
         return ()
     search = _Search(trials, Candidates(trials, deadline))
     wording = Wording(trials, search.candidates)
-    places = _places(trials, wording.foreign())
+    places = _places(trials, wording.foreign(), wording.groups())
     places = [
         replace(one, slope=slope_of(trials, one.at, trials.samples[0]))
-        if one.gradient is None and not one.users and time.monotonic() < deadline
+        if one.gradient is None and not one.users and one.at not in trials.repeats
         else one
         for one in places
     ]
@@ -154,10 +154,10 @@ class _Search:
                     )
                 )
                 for edit in passing:
-                    if "[" in wording.mend(edit):
-                        wordy.append(edit)
-                    else:
+                    if wording.is_code(edit):
                         yield edit
+                    else:
+                        wordy.append(edit)
         yield from wordy
 
     def _passing(self, places: Sequence[_Place], stage: Stage) -> Iterator[Edit]:
@@ -166,7 +166,7 @@ class _Search:
                 if self.candidates.expired:
                     return
                 if self.trials.passes(edit):
-                    yield edit
+                    yield self.trials.everywhere(edit)
 
 
 def _alike(samples: Sequence[Sample]) -> list[Sample]:
@@ -183,7 +183,9 @@ def _operations(program: Program) -> list[tuple[object, ...]]:
     return [(one.operation, one.operands, one.results, one.line) for one in program.steps]
 
 
-def _places(trials: Trials, foreign: Collection[int]) -> list[_Place]:
+def _places(
+    trials: Trials, foreign: Collection[int], groups: Sequence[Sequence[int]]
+) -> list[_Place]:
     """Find the operations in which the fault can be, in order."""
     gradients = trials.program.gradients
     innocent = trials.behind(gradients[name] for name in trials.right)
@@ -196,9 +198,14 @@ def _places(trials: Trials, foreign: Collection[int]) -> list[_Place]:
         and at not in foreign
         and kind_of(trials.steps[at].operation) not in SAME
     ]
-    found = [_Place(at) for at in suspects]
+    own, later = set(suspects), set[int]()
+    for group in groups:
+        first, *others = group if own.issuperset(group) else group[:1]
+        if others:
+            trials.repeats[first] = tuple(others)
+            later |= set(others)
+    found = [_Place(at) for at in suspects if at not in later]
     made = {n: i for i, step in enumerate(trials.steps) for n in step.results if n is not None}
-    own = {one.at for one in found}
     for name in trials.wrong:
         at = made.get(gradients[name] or 0, len(trials.steps) - 1)
         if at not in own or gradients[name] not in trials.steps[at].results:

@@ -175,6 +175,8 @@ class Wording:
         torch = any(step.operation.startswith("aten.") for step in self.steps)
         self.words = WORDS[torch]
         self._places = self._matched()
+        self._computed = {id(place.node) for place in self._places.values()}
+        self._arrays = set(self._array_names())
         self._names = self._named()
 
     def _matched(self) -> dict[int, Place]:
@@ -197,6 +199,17 @@ class Wording:
                     found[i] = places[j % len(places)]
         return found
 
+    def _array_names(self) -> Iterator[str]:
+        """Find names that certainly stand for arrays."""
+        for at, place in self._places.items():
+            arguments = self.steps[at].arguments
+            if all(isinstance(one, Ref) for one in arguments):
+                yield from (node.id for node in place.operands if isinstance(node, ast.Name))
+            if isinstance(place.parent, ast.Assign):
+                yield from (one.id for one in place.parent.targets if isinstance(one, ast.Name))
+        for file in {step.line.file for step in self.steps if step.line is not None}:
+            yield from (target for *_, target in _parsed(file).saved)
+
     def foreign(self) -> set[int]:
         """Find operations of the backward pass that the framework asked for, not its code.
 
@@ -217,6 +230,15 @@ class Wording:
                 if (line.file, id(scope)) not in own:
                     found.add(at)
         return found
+
+    def groups(self) -> list[list[int]]:
+        """Return the operations that the same code asked for, time after time."""
+        found: dict[tuple[int, str], list[int]] = {}
+        for at, place in sorted(self._places.items()):
+            kind = kind_of(self.steps[at].operation)
+            if at >= len(self.trials.program.forward):
+                found.setdefault((id(place.node), kind), []).append(at)
+        return [group for group in found.values() if len(group) > 1]
 
     def returning(self) -> Line | None:
         """Return the line on which the backward pass returns its gradients."""
@@ -273,6 +295,8 @@ class Wording:
             return (None, *nodes)
         if kind == "rsub" and not (len(nodes) == 2 and _is_constant(nodes[1])):
             return nodes[::-1]
+        if kind in ("add", "mul") and len(nodes) == 2 and self._is_turned(at, nodes):
+            return nodes[::-1]
         if kind == "sub" and len(nodes) == 2 and _is_constant(nodes[1]):
             # a constant on the left is written first but asked for as `rsub`
             place = self._places[at].node
@@ -280,9 +304,26 @@ class Wording:
                 return nodes[::-1]
         return nodes
 
+    def _is_turned(self, at: int, nodes: tuple[Any, ...]) -> bool:
+        """Tell whether a number stands on the left: the framework gives it on the right."""
+        first, second = self.steps[at].arguments[:2]
+        if not isinstance(first, Ref) or isinstance(second, Ref):
+            return False
+        return self._is_array(nodes[1]) and not self._is_array(nodes[0])
+
+    def _is_array(self, node: Any) -> bool:
+        """Tell whether code is known to yield an array."""
+        if id(node) in self._computed:
+            return True
+        return isinstance(node, ast.Name) and node.id in self._arrays
+
     def _key(self, number: int) -> tuple[Any, ...]:
         array = np.asarray(self.values[number])
         return array.shape, array.dtype.kind, array.tobytes()
+
+    def is_code(self, edit: Edit) -> bool:
+        """Tell whether a change can be written as code, all of whose names are known."""
+        return not any(word in self.mend(edit) for word in ("[the ", "[it]", "[a constant]"))
 
     def place(self, line: Line | None) -> str:
         """Name a line."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -126,8 +127,14 @@ class Trials:
         ]
         self.right = [name for name in present if name not in self.wrong]
         self.hopeless: set[int] = set()  # operations of which no change of values explains all
+        self.repeats: dict[int, tuple[int, ...]] = {}  # the same code, at other times
         self._roots = {number: _root(value) for number, value in samples[0].values.items()}
         self.writes = any(set(step.operands) & set(step.results) for step in self.steps)
+        self.before = {*self.program.leaves.values(), *self.program.constants}
+        self.before |= {n for step in self.program.forward for n in step.results if n is not None}
+        written = {n for step in self.steps for n in step.operands if n in step.results}
+        roots = {self._roots[n] for n in written}
+        self.writes_forward = any(self._roots[n] in roots for n in self.before)
         self.fresh = list(islice(numbers_after(self.program), 256))
 
     def behind(self, targets: Iterable[int | None]) -> set[int]:
@@ -143,7 +150,7 @@ class Trials:
     def _changed(self, step: Step) -> set[int | None]:
         """Return what an operation yields; if it writes, also what shares the memory."""
         found: set[int | None] = set(step.results) - {None}
-        written = {self._roots[one] for one in step.results if one in step.operands}  # type: ignore[index]
+        written = {self._roots[one] for one in step.results if one in step.operands}
         if written:
             found |= {number for number, root in self._roots.items() if root in written}
         return found
@@ -160,6 +167,12 @@ class Trials:
                     found.append(i)
         return found
 
+    def everywhere(self, edit: Edit) -> Edit:
+        """Return a change of an operation as often as its code is run."""
+        if edit.users or edit.gradient is not None:
+            return edit
+        return dataclasses.replace(edit, repeats=self.repeats.get(edit.at, ()))
+
     def passes(self, edit: Edit) -> bool:
         """Tell whether a change makes all gradients right, on every sample."""
         return all(self._passes(edit, sample) for sample in self.samples)
@@ -174,10 +187,15 @@ class Trials:
 
     def gradients(self, edit: Edit, sample: Sample) -> dict[str, Any]:
         """Return the gradients with a change, on one sample."""
-        if self.writes or edit.gradient is not None or edit.users:
+        edit = self.everywhere(edit)
+        if self.writes or edit.gradient is not None or edit.users or edit.repeats:
             program = edit.applied(sample.program)
-            values = _begun(program, sample.leaves)
-            proceed(program.steps, values)
+            if edit.at >= len(program.forward) and not self.writes_forward:
+                values = {n: value for n, value in sample.values.items() if n in self.before}
+                proceed(program.backward, values)
+            else:
+                values = _begun(program, sample.leaves)
+                proceed(program.steps, values)
             return {
                 name: values[number]
                 for name, number in program.gradients.items()
