@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, permutations, product
 from math import prod
@@ -51,10 +53,12 @@ class Candidates:
     ----------
     trials
         The first sample is one on which a gradient is wrong.
+    deadline
+        When to stop, on the monotonic clock.
     """
 
-    def __init__(self, trials: Trials) -> None:
-        self.trials, self.steps = trials, trials.steps
+    def __init__(self, trials: Trials, deadline: float = math.inf) -> None:
+        self.trials, self.steps, self.deadline = trials, trials.steps, deadline
         self.values = trials.samples[0].values
         self._made = {
             number: i
@@ -83,6 +87,11 @@ class Candidates:
                 if _is_number(argument)
             }
         )
+
+    @property
+    def expired(self) -> bool:
+        """Tell whether the time is up."""
+        return time.monotonic() > self.deadline
 
     def quantities(self, at: int) -> list[tuple[int, NDArray[Any]]]:
         """Return what is known before an operation, the latest first; nothing twice."""
@@ -119,7 +128,7 @@ class Candidates:
         ):
             yield Edit(at, term, 1.0)
         if kind in MOVING and arguments and isinstance(arguments[0], Ref):
-            yield Edit(at, arguments[0], 1.0)
+            yield Edit(at, arguments[0], 0.85)
         for place, number in _numbers(step, kind):
             for other in self._other_numbers(number):
                 yield Edit(at, with_argument(step, place, other), 1.1)
@@ -128,7 +137,7 @@ class Candidates:
         found = [number + 1, number - 1, -number, 2 * number, number / 2, *self.numbers]
         found += [0.0, 1.0, *([1 / number] if number else []), *map(float, self.lengths)]
         found += [1 / n for n in self.lengths]
-        exact = [int(one) if one == int(one) else one for one in found]
+        exact = [int(one) if one.is_integer() else one for one in map(float, found)]
         return [one for one in dict.fromkeys(exact) if one != number]
 
     def _other_axes(self, step: Step, kind: str) -> Iterator[Any]:
@@ -157,13 +166,15 @@ class Candidates:
                     yield Edit(at, argument, 2.0)
         if kind in REDUCTIONS and isinstance(arguments[0], Ref):
             yield Edit(at, arguments[0], 2.0)
+        result = () if step.results[0] is None else self.shape(step.results[0])
         for number in dict.fromkeys(step.operands):
             array = np.asarray(self.values[number])
             if array.dtype.kind not in "fb":
                 continue
             for other, quantity in self.quantities(at):
-                same = quantity.dtype.kind == array.dtype.kind and quantity.ndim == array.ndim
-                if same and other != number and _compatible(quantity.shape, array.shape):
+                same = quantity.dtype.kind == array.dtype.kind and other != number
+                near = quantity.ndim == array.ndim and _compatible(quantity.shape, array.shape)
+                if same and (near or (kind in SCALARS and _fits(quantity.shape, result))):
                     yield Edit(at, with_operand(step, number, Ref(other)), 2.0)
             for term in _modified(Ref(number), array):
                 yield Edit(at, with_operand(step, number, term), 2.2)
@@ -200,6 +211,11 @@ class Candidates:
                     yield edit(centred, 3.3)
             if array.ndim > 1:
                 yield edit(Term("transpose", (ORIGINAL,)), 3.2)
+                yield from (edit(term, 3.6) for term in self._products(at))
+            if gradient is not None:
+                for other, quantity in self.quantities(len(self.steps)):
+                    if quantity.shape == array.shape and quantity.dtype.kind == "f":
+                        yield edit(Ref(other), 2.0)
             for term, quantity in self.fitting(at, array.shape):
                 for factor in _factors(term, quantity):
                     yield edit(factor(ORIGINAL), 3.3 + far)
@@ -221,6 +237,26 @@ class Candidates:
         for place, number in enumerate(step.results):
             if number is not None and np.asarray(self.values[number]).dtype.kind == "f":
                 yield place, np.asarray(self.values[number])
+
+    def _products(self, at: int) -> Iterator[Any]:
+        """Multiply what an operation yields by a matrix."""
+        for number, quantity in self.quantities(at):
+            if quantity.ndim > 1 and quantity.dtype.kind == "f":
+                for other in (Ref(number), Term("transpose", (Ref(number),))):
+                    yield Term("matmul", (ORIGINAL, other))
+                    yield Term("matmul", (other, ORIGINAL))
+
+    def factors(self, at: int) -> Iterator[Edit]:
+        """Give an operand a factor, of operations that a factor cannot be drawn out of."""
+        step, kind = self.steps[at], kind_of(self.steps[at].operation)
+        if kind in ("mul", "div", "neg", "add", "sub", "rsub"):
+            return
+        for number in dict.fromkeys(step.operands):
+            array = np.asarray(self.values[number])
+            if array.dtype.kind == "f":
+                for term, quantity in self.fitting(at, array.shape):
+                    for factor in _factors(term, quantity):
+                        yield Edit(at, with_operand(step, number, factor(Ref(number))), 3.4)
 
     def terms(self, at: int, gradient: str | None = None) -> Iterator[Edit]:
         """Give an operand of a sum a factor, or the sum another term."""
@@ -301,6 +337,11 @@ def _other_arithmetic(step: Step, kind: str) -> Iterator[Any]:
         for form, (one, other) in product(("add", "sub", "mul", "div"), ((a, b), (b, a))):
             if form != ("sub" if kind == "rsub" else kind) or one is not a:
                 yield Term(form, (one, other))
+    if kind == "mul" and isinstance(a, Ref) and isinstance(b, Ref):
+        yield Term("matmul", (a, b))
+        yield Term("matmul", (b, a))
+    if kind == "matmul":
+        yield Term("mul", (a, b))
     if kind == "pow":
         yield Term("mul", (a, b))
     for names in (COMPARISONS, *PAIRS):

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -163,6 +164,10 @@ class Edit:
     users
         If given, it is the value that these operations take which is changed, for them alone, at
         the first of them; `result` is its number then.
+    old
+        If given, it is this number among the arguments of the users that is changed.
+    repeats
+        The operations that the same code asked for at other times: they are changed alike.
     """
 
     at: int
@@ -171,6 +176,8 @@ class Edit:
     gradient: str | None = None
     result: int = 0
     users: tuple[int, ...] = ()
+    old: float | None = None
+    repeats: tuple[int, ...] = ()
 
     def applied(self, program: Program) -> Program:
         """Return a program with this change; it goes for all that have the same operations."""
@@ -189,26 +196,41 @@ class Edit:
             steps = self.rerouted(program.steps, fresh)
             backward = [*program.backward[: self.at - split], *steps]
             return dataclasses.replace(program, backward=backward)
-        steps = self.replacement(program.steps[self.at], fresh)
-        if self.at < split:
-            forward = [*program.forward[: self.at], *steps, *program.forward[self.at + 1 :]]
-            return dataclasses.replace(program, forward=forward)
-        at = self.at - split
-        backward = [*program.backward[:at], *steps, *program.backward[at + 1 :]]
-        return dataclasses.replace(program, backward=backward)
+        first, steps = program.steps[self.at], program.steps
+        changed = [
+            self._at(at, first, steps[at]).replacement(steps[at], fresh)
+            if at == self.at or at in self.repeats
+            else [steps[at]]
+            for at in range(len(steps))
+        ]
+        return dataclasses.replace(
+            program, forward=list(chain(*changed[:split])), backward=list(chain(*changed[split:]))
+        )
+
+    def _at(self, at: int, first: Step, other: Step) -> Edit:
+        """Return the same change of another operation, of its own operands."""
+        own = dict(zip(first.operands, other.operands, strict=False))
+        return self if at == self.at else dataclasses.replace(self, term=_renamed(self.term, own))
 
     def rerouted(self, steps: Sequence[Step], fresh: Iterator[int]) -> list[Step]:
         """Return the operations from the first user on, where users take the changed value."""
-        last = next(fresh)
-        line = steps[self.at].line
-        found = _steps(self.term, Ref(self.result), None, fresh, line, last)
+        found, last = list[Step](), next(fresh)
+        if self.old is None:
+            line = steps[self.at].line
+            found += _steps(self.term, Ref(self.result), None, fresh, line, last)
         for i in range(self.at, len(steps)):
             step = steps[i]
-            if i in self.users:
+            if i in self.users and self.old is None:
                 changed = with_operand(step, self.result, Ref(last))
                 step = dataclasses.replace(
                     step, arguments=changed.arguments, options=changed.options
                 )
+            elif i in self.users:
+                arguments = tuple(
+                    self.term if isinstance(one, int | float) and one == self.old else one
+                    for one in step.arguments
+                )
+                step = dataclasses.replace(step, arguments=arguments)
             found.append(step)
         return found
 
@@ -229,6 +251,20 @@ class Edit:
         needed = _has_original(self.term) or len([n for n in results if n is not None]) > 1
         steps = _steps(self.term, Ref(own), step, fresh, step.line, target)
         return [*([original] if needed else []), *steps]
+
+
+def _renamed(term: Any, own: Mapping[int, int]) -> Any:
+    """Take other values in the place of some."""
+    if isinstance(term, Ref):
+        return Ref(own.get(term.value, term.value))
+    if isinstance(term, Term):
+        return Term(term.form, tuple(_renamed(one, own) for one in term.operands))
+    if isinstance(term, Again):
+        options = {name: _renamed(one, own) for name, one in term.options.items()}
+        return Again(tuple(_renamed(one, own) for one in term.arguments), options)
+    if isinstance(term, list):
+        return [_renamed(one, own) for one in term]
+    return term
 
 
 def _written(x: Any, value: Any) -> Any:

@@ -70,6 +70,16 @@ class _File:
     saved: list[tuple[Any, Any, Any, Any]] = field(default_factory=list)
     places: dict[int, list[tuple[str, Place]]] = field(default_factory=dict)
 
+    def scope(self, number: int) -> ast.AST | None:
+        """Return the innermost function around a line."""
+        around = [
+            node
+            for node in ast.walk(self.tree or ast.Module([], []))
+            if isinstance(node, ast.FunctionDef | ast.Lambda)
+            and node.lineno <= number <= (node.end_lineno or 0)
+        ]
+        return max(around, key=lambda node: node.lineno, default=None)
+
 
 @cache
 def _parsed(name: str) -> _File:
@@ -165,6 +175,8 @@ class Wording:
         torch = any(step.operation.startswith("aten.") for step in self.steps)
         self.words = WORDS[torch]
         self._places = self._matched()
+        self._computed = {id(place.node) for place in self._places.values()}
+        self._arrays = set(self._array_names())
         self._names = self._named()
 
     def _matched(self) -> dict[int, Place]:
@@ -186,6 +198,57 @@ class Wording:
                 for j, i in enumerate(steps):
                     found[i] = places[j % len(places)]
         return found
+
+    def _array_names(self) -> Iterator[str]:
+        """Find names that certainly stand for arrays."""
+        for at, place in self._places.items():
+            arguments = self.steps[at].arguments
+            if all(isinstance(one, Ref) for one in arguments):
+                yield from (node.id for node in place.operands if isinstance(node, ast.Name))
+            if isinstance(place.parent, ast.Assign):
+                yield from (one.id for one in place.parent.targets if isinstance(one, ast.Name))
+        for file in {step.line.file for step in self.steps if step.line is not None}:
+            yield from (target for *_, target in _parsed(file).saved)
+
+    def foreign(self) -> set[int]:
+        """Find operations of the backward pass that the framework asked for, not its code.
+
+        Their lines are where the backward pass was called: no expression on them fits, and no
+        other operation of the pass is in the same function.
+        """
+        split = len(self.trials.program.forward)
+        own = {
+            (self.steps[at].line.file, id(place.scope))  # type: ignore[union-attr]
+            for at, place in self._places.items()
+            if at >= split
+        }
+        found = set()
+        for at in range(split, len(self.steps)) if own else ():
+            line = self.steps[at].line
+            if line is not None and at not in self._places:
+                scope = _parsed(line.file).scope(line.number)
+                if (line.file, id(scope)) not in own:
+                    found.add(at)
+        return found
+
+    def groups(self) -> list[list[int]]:
+        """Return the operations that the same code asked for, time after time."""
+        found: dict[tuple[int, str], list[int]] = {}
+        for at, place in sorted(self._places.items()):
+            kind = kind_of(self.steps[at].operation)
+            if at >= len(self.trials.program.forward):
+                found.setdefault((id(place.node), kind), []).append(at)
+        return [group for group in found.values() if len(group) > 1]
+
+    def returning(self) -> Line | None:
+        """Return the line on which the backward pass returns its gradients."""
+        split = len(self.trials.program.forward)
+        for at in sorted(self._places, reverse=True):
+            line, scope = self.steps[at].line, self._places[at].scope
+            if at >= split and line is not None and scope is not None:
+                lines = [one.lineno for one in ast.walk(scope) if isinstance(one, ast.Return)]
+                return Line(line.file, lines[-1]) if lines else None
+        return None
 
     def _named(self) -> dict[tuple[Any, ...], list[tuple[Any, str]]]:
         """Find what values are called, where it is certain: the same name for no other value."""
@@ -232,6 +295,8 @@ class Wording:
             return (None, *nodes)
         if kind == "rsub" and not (len(nodes) == 2 and _is_constant(nodes[1])):
             return nodes[::-1]
+        if kind in ("add", "mul") and len(nodes) == 2 and self._is_turned(at, nodes):
+            return nodes[::-1]
         if kind == "sub" and len(nodes) == 2 and _is_constant(nodes[1]):
             # a constant on the left is written first but asked for as `rsub`
             place = self._places[at].node
@@ -239,9 +304,26 @@ class Wording:
                 return nodes[::-1]
         return nodes
 
+    def _is_turned(self, at: int, nodes: tuple[Any, ...]) -> bool:
+        """Tell whether a number stands on the left: the framework gives it on the right."""
+        first, second = self.steps[at].arguments[:2]
+        if not isinstance(first, Ref) or isinstance(second, Ref):
+            return False
+        return self._is_array(nodes[1]) and not self._is_array(nodes[0])
+
+    def _is_array(self, node: Any) -> bool:
+        """Tell whether code is known to yield an array."""
+        if id(node) in self._computed:
+            return True
+        return isinstance(node, ast.Name) and node.id in self._arrays
+
     def _key(self, number: int) -> tuple[Any, ...]:
         array = np.asarray(self.values[number])
         return array.shape, array.dtype.kind, array.tobytes()
+
+    def is_code(self, edit: Edit) -> bool:
+        """Tell whether a change can be written as code, all of whose names are known."""
+        return not any(word in self.mend(edit) for word in ("[the ", "[it]", "[a constant]"))
 
     def place(self, line: Line | None) -> str:
         """Name a line."""
@@ -260,7 +342,9 @@ class Wording:
             return self._rerouted(edit)
         if edit.gradient is not None:
             code = code_of(edit.term, lambda one: self._leaf(one, edit), self.words)
-            return f"{self.place(step.line)}: the gradient of {edit.gradient} is right as `{code}`"
+            line = self.line(edit)
+            what = f"`{self.source(line)}` is right if the gradient of {edit.gradient}"
+            return f"{self.place(line)}: {what} is `{code}`"
         mended = self._mended(edit)
         where = self.place(step.line)
         if mended is not None and mended != source:
@@ -272,6 +356,8 @@ class Wording:
     def line(self, edit: Edit) -> Line | None:
         """Return the line that is to be changed."""
         step = self.steps[edit.at]
+        if edit.gradient is not None:
+            return self.returning() or step.line
         assignment = self._assignment(edit)
         if assignment is None or step.line is None:
             return step.line
@@ -282,15 +368,28 @@ class Wording:
         place = self._places.get(edit.at)
         if not edit.users or place is None or place.scope is None:
             return None
-        for value, node in self._operands(edit.at):
-            if value != edit.result or not isinstance(node, ast.Name):
+        for node in self._meant(edit):
+            if not isinstance(node, ast.Name):
                 continue
             for one in ast.walk(place.scope):
-                if isinstance(one, ast.Assign) and isinstance(one.value, ast.Name | ast.Attribute):
+                if isinstance(one, ast.Assign) and (
+                    edit.old is not None or isinstance(one.value, ast.Name | ast.Attribute)
+                ):
                     target = one.targets[0]
                     if isinstance(target, ast.Name) and target.id == node.id:
                         return one
         return None
+
+    def _meant(self, edit: Edit) -> list[Any]:
+        """Return the code of the value, or the number, that is changed for several operations."""
+        if edit.old is None:
+            return [node for value, node in self._operands(edit.at) if value == edit.result]
+        arguments = self.steps[edit.at].arguments
+        return [
+            node
+            for argument, node in zip(arguments, self._nodes(edit.at), strict=False)
+            if isinstance(argument, int | float) and argument == edit.old and node is not None
+        ]
 
     def _rerouted(self, edit: Edit) -> str:
         """Tell what is right instead of a value that several operations take."""
@@ -301,8 +400,8 @@ class Wording:
             target = ast.unparse(assignment.targets[0])
             return f"{self.place(line)}: `{self.source(line)}` is right as `{target} = {code}`"
         lines = sorted({one.number for i in edit.users if (one := self.steps[i].line) is not None})
-        name = next((ast.unparse(n) for v, n in self._operands(edit.at) if v == edit.result), "")
-        name = name or self._name(edit.result, edit.at)
+        name = next(map(ast.unparse, self._meant(edit)), "")
+        name = name or (self._name(edit.result, edit.at) if edit.old is None else f"{edit.old!r}")
         where = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
         code = self._reading(edit, name)
         return f"{self.place(line)}: what {where} take as `{name}` is right as `{code}`"
@@ -350,7 +449,7 @@ class Wording:
         if isinstance(term, Original):
             if edit.gradient is not None:
                 number = self.trials.program.gradients[edit.gradient]
-                return self._name(number or 0, edit.at)
+                return self._name(number or 0, edit.at, self._backward())
             if edit.users:
                 return self._name(edit.result, edit.at)
             if place is None:
@@ -363,7 +462,8 @@ class Wording:
                 for value, node in self._operands(edit.at):
                     if value == term.value:
                         return self._segment(node, edit)
-            return self._name(term.value, edit.at)
+            scope = self._backward() if edit.gradient is not None else None
+            return self._name(term.value, edit.at, scope)
         if isinstance(term, Again):
             return self._again(term, edit, in_code)
         if isinstance(term, tuple):
@@ -415,14 +515,19 @@ class Wording:
     def _code(self, term: Any, edit: Edit, in_code: bool) -> str:
         return code_of(term, lambda one: self._leaf(one, edit, in_code), self.words)
 
-    def _name(self, number: int, at: int) -> str:
+    def _backward(self) -> Any:
+        """Return the function that the last operations are in."""
+        return next((self._places[at].scope for at in sorted(self._places, reverse=True)), None)
+
+    def _name(self, number: int, at: int, within: Any = None) -> str:
         """Name a value as the function does in which an operation is; describe it otherwise."""
-        place = self._places.get(at)
-        line = self.steps[at].line
+        place, line = self._places.get(at), self.steps[at].line
         for scope, name in self._names.get(self._key(number), ()):
-            if place is not None and line is not None and scope is place.scope:  # noqa: SIM102
-                if _is_bound(scope, name, line.number):
-                    return name
+            if within is not None and scope is within:
+                return name
+            here = within is None and place is not None and scope is place.scope
+            if here and line is not None and _is_bound(scope, name, line.number):
+                return name
         for name, leaf in self.trials.program.leaves.items():
             if self._key(leaf) == self._key(number):
                 kind, _, which = name.partition(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -86,6 +87,13 @@ def _radii(program: Program, leaves: Arrays) -> dict[str, NDArray[np.float64]]:
     return found
 
 
+def _root(value: Any) -> int:
+    """Identify the memory that an array is, or shows a part of."""
+    while isinstance(value, np.ndarray) and isinstance(value.base, np.ndarray):
+        value = value.base
+    return id(value)
+
+
 def yielded(step: Step, values: Values) -> Values:
     """Return what an operation adds to the values."""
     results = zip(step.results, performed(step, values), strict=False)
@@ -118,7 +126,15 @@ class Trials:
             if not all(one.holds(name, one.values[gradients[name] or 0]) for one in samples)
         ]
         self.right = [name for name in present if name not in self.wrong]
+        self.hopeless: set[int] = set()  # operations of which no change of values explains all
+        self.repeats: dict[int, tuple[int, ...]] = {}  # the same code, at other times
+        self._roots = {number: _root(value) for number, value in samples[0].values.items()}
         self.writes = any(set(step.operands) & set(step.results) for step in self.steps)
+        self.before = {*self.program.leaves.values(), *self.program.constants}
+        self.before |= {n for step in self.program.forward for n in step.results if n is not None}
+        written = {n for step in self.steps for n in step.operands if n in step.results}
+        roots = {self._roots[n] for n in written}
+        self.writes_forward = any(self._roots[n] in roots for n in self.before)
         self.fresh = list(islice(numbers_after(self.program), 256))
 
     def behind(self, targets: Iterable[int | None]) -> set[int]:
@@ -126,9 +142,17 @@ class Trials:
         waiting, found = set(targets), set()
         for i in reversed(range(len(self.steps))):
             step = self.steps[i]
-            if waiting & set(step.results) - {None}:
+            if waiting & self._changed(step):
                 found.add(i)
                 waiting |= set(step.operands)
+        return found
+
+    def _changed(self, step: Step) -> set[int | None]:
+        """Return what an operation yields; if it writes, also what shares the memory."""
+        found: set[int | None] = set(step.results) - {None}
+        written = {self._roots[one] for one in step.results if one in step.operands}
+        if written:
+            found |= {number for number, root in self._roots.items() if root in written}
         return found
 
     def after(self, at: int) -> list[int]:
@@ -142,6 +166,12 @@ class Trials:
                 if i in needed:
                     found.append(i)
         return found
+
+    def everywhere(self, edit: Edit) -> Edit:
+        """Return a change of an operation as often as its code is run."""
+        if edit.users or edit.gradient is not None:
+            return edit
+        return dataclasses.replace(edit, repeats=self.repeats.get(edit.at, ()))
 
     def passes(self, edit: Edit) -> bool:
         """Tell whether a change makes all gradients right, on every sample."""
@@ -157,26 +187,36 @@ class Trials:
 
     def gradients(self, edit: Edit, sample: Sample) -> dict[str, Any]:
         """Return the gradients with a change, on one sample."""
-        if self.writes or edit.gradient is not None or edit.users:
+        edit = self.everywhere(edit)
+        if self.writes or edit.gradient is not None or edit.users or edit.repeats:
             program = edit.applied(sample.program)
-            values = _begun(program, sample.leaves)
-            proceed(program.steps, values)
+            if edit.at >= len(program.forward) and not self.writes_forward:
+                values = {n: value for n, value in sample.values.items() if n in self.before}
+                proceed(program.backward, values)
+            else:
+                values = _begun(program, sample.leaves)
+                proceed(program.steps, values)
             return {
                 name: values[number]
                 for name, number in program.gradients.items()
                 if number is not None
             }
-        steps = edit.replacement(sample.program.steps[edit.at], iter(self.fresh))
-        return self.rerun(edit.at, sample, steps)
+        step = sample.program.steps[edit.at]
+        return self.rerun(edit.at, sample, edit.replacement(step, iter(self.fresh)))
 
     def rerun(
         self, at: int, sample: Sample, steps: Sequence[Step] = (), value: Any = None
     ) -> dict[str, Any]:
         """Return the gradients if operations take the place of one, or yield a given value."""
+        if self.writes:
+            return self._rerun_all(at, sample, value)
         values = dict(sample.values)
         proceed(steps, values)
+        number = self.steps[at].results[0] or 0
         if not steps:
-            values[self.steps[at].results[0] or 0] = value
+            values[number] = value
+        elif at in self.hopeless and np.shape(values[number]) == np.shape(sample.values[number]):
+            raise ValueError("no values of this shape make the gradients right")
         for i in self._cone(at):
             values |= yielded(sample.program.steps[i], values)
         return {
@@ -184,6 +224,19 @@ class Trials:
             for name, number in self.program.gradients.items()
             if number is not None
         }
+
+    def _rerun_all(self, at: int, sample: Sample, value: Any) -> dict[str, Any]:
+        program = sample.program
+        values = _begun(program, sample.leaves)
+        proceed(program.steps[: at + 1], values)
+        number = program.steps[at].results[0] or 0
+        if number in program.steps[at].operands:
+            values[number][...] = value
+        else:
+            values[number] = value
+        proceed(program.steps[at + 1 :], values)
+        gradients = program.gradients.items()
+        return {name: values[number] for name, number in gradients if number is not None}
 
     def _cone(self, at: int) -> list[int]:
         cones: dict[int, list[int]] = self.__dict__.setdefault("_cones", {})
@@ -237,7 +290,7 @@ def slope_of(trials: Trials, at: int, sample: Sample) -> Slope | None:
     """Measure how the gradients depend on an operation; `None` if not linearly, or it is large."""
     step = trials.steps[at]
     number = step.results[0]
-    if trials.writes or len(step.results) != 1 or number is None:
+    if len(step.results) != 1 or number is None:
         return None
     value = sample.values[number]
     if not isinstance(value, np.ndarray | np.generic) or np.asarray(value).dtype.kind != "f":
