@@ -33,16 +33,25 @@ class JaxFunction:
         Values of what is differentiated, by name, such as `x` and `params.w`.
     dtype
         The format of these.
+    names
+        Of the function's arguments.
     """
 
     framework = "jax"
 
-    def __init__(self, function: Callable[..., Any], inputs: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        inputs: Sequence[Any],
+        names: Sequence[str] | None = None,
+    ) -> None:
         self.function = function
+        self.names = list(names or argument_names(function, len(inputs)))
         self._places: dict[str, int] = {}
         self.given: dict[str, NDArray[Any]] = {}
         self._flatten(inputs)
-        kinds = {str(np.result_type(self._leaves[place])) for place in self._places.values()}
+        leaves = (self._leaves[place] for place in self._places.values())
+        kinds = {str(getattr(leaf, "dtype", np.dtype(float))) for leaf in leaves}
         self.dtype = max(kinds, key=lambda kind: ("float" in kind, kind))
 
     def _flatten(self, inputs: Sequence[Any]) -> None:
@@ -55,7 +64,6 @@ class JaxFunction:
                 "inputs",
                 "complex numbers carry no bounds; take real and imaginary parts as two inputs",
             )
-        names = argument_names(self.function, len(inputs))
         wanted = [place for place, leaf in enumerate(self._leaves) if is_float_array(leaf)]
         wanted = wanted or [i for i, leaf in enumerate(self._leaves) if isinstance(leaf, float)]
         if not wanted:
@@ -64,7 +72,7 @@ class JaxFunction:
                 "no input is an array of floating-point numbers; give one to differentiate",
             )
         for place in wanted:
-            name = usable_name(flat_name(names, leaves[place][0]), self._places)
+            name = usable_name(flat_name(self.names, leaves[place][0]), self._places)
             self._places[name] = place
             self.given[name] = np.asarray(self._leaves[place]).astype(np.float64)
 
@@ -90,12 +98,13 @@ class JaxFunction:
             )
         return outputs
 
-    def output_shapes(self, arrays: Arrays) -> list[tuple[int, ...]]:
-        """Return the shapes of the outputs, and so of their cotangents."""
-        import jax
+    def outputs(self, arrays: Arrays) -> tuple[NDArray[Any], ...]:
+        """Call the function; return its outputs that can be differentiated."""
+        from jax import numpy
 
         with precision(arrays):
-            return [tuple(one.shape) for one in jax.eval_shape(self, dict(arrays))]
+            found = self({name: numpy.asarray(arrays[name]) for name in self._places})
+        return tuple(np.asarray(one) for one in found)
 
     def run(self, arrays: Arrays, cotangents: Sequence[NDArray[Any]] | None) -> Ran:
         """Differentiate with JAX; cotangents of ones if none are given."""
