@@ -254,14 +254,17 @@ def record(
     """
     import jax
 
+    def called(leaves: Any) -> list[Any]:  # new each time: JAX would take constants of one
+        return function(leaves)  # precision from its cache for those of another
+
     with precision(leaves):
-        forward, shapes = jax.make_jaxpr(function, return_shape=True)(dict(leaves))
+        forward, shapes = jax.make_jaxpr(called, return_shape=True)(dict(leaves))
         given = [
             np.asarray(one, dtype=like.dtype) for one, like in zip(cotangents, shapes, strict=True)
         ]
 
         def pulled(leaves: Any, cotangents: Any) -> Any:
-            return jax.vjp(function, leaves)[1](cotangents)[0]
+            return jax.vjp(called, leaves)[1](cotangents)[0]
 
         backward = jax.make_jaxpr(pulled)(dict(leaves), given)
         named = {f"cotangent.{i}": one for i, one in enumerate(given)}

@@ -42,8 +42,8 @@ class JaxFunction:
         self._places: dict[str, int] = {}
         self.given: dict[str, NDArray[Any]] = {}
         self._flatten(inputs)
-        kinds = {str(np.result_type(self._leaves[place])) for place in self._places.values()}
-        self.dtype = max(kinds, key=lambda kind: ("float" in kind, kind))
+        first = self._leaves[next(iter(self._places.values()))]
+        self.dtype = str(getattr(first, "dtype", np.dtype(np.float64)))
 
     def _flatten(self, inputs: Sequence[Any]) -> None:
         import jax
@@ -95,7 +95,9 @@ class JaxFunction:
         import jax
 
         with precision(arrays):
-            return [tuple(one.shape) for one in jax.eval_shape(self, dict(arrays))]
+            return [
+                tuple(one.shape) for one in jax.eval_shape(lambda given: self(given), dict(arrays))
+            ]
 
     def run(self, arrays: Arrays, cotangents: Sequence[NDArray[Any]] | None) -> Ran:
         """Differentiate with JAX; cotangents of ones if none are given."""
