@@ -67,10 +67,8 @@ def test_an_exact_constant_is_not():
 
 def test_the_larger_of_two_is_not_compared_with_itself():
     program, _ = recorded(lambda x: jnp.maximum(jnp.sin(x), jnp.cos(x)))
-    (largest,) = (s.results[0] for s in program.backward if s.operation == "max")
-    compared = [step for step in program.backward if step.operation == "eq"]
-    assert compared
-    assert all(largest not in step.operands for step in compared)
+    assert "eq" in operations(program.backward)
+    assert "max" not in operations(program.backward)
 
 
 @pytest.mark.parametrize("name", ["while", "cond"])
@@ -111,7 +109,7 @@ def test_the_lines_of_a_stated_derivative_are_known():
         (lambda x: jnp.linalg.svd(jnp.outer(x, x) + jnp.eye(3), compute_uv=False), "svd"),
         (lambda x: jnp.abs(jnp.fft.fft(x)), "fft in complex128"),
         (lambda x: jnp.sin(x.astype("float32")).astype("float64"), "sin in float32"),
-        (lambda x: lax.reduce_precision(jnp.nextafter(x, 1.0), 11, 52), "nextafter"),
+        (lambda x: x * jnp.nextafter(lax.stop_gradient(x), 1.0), "nextafter"),
     ],
 )
 def test_what_has_no_rule_is_refused_by_name(function, operation):
@@ -119,7 +117,7 @@ def test_what_has_no_rule_is_refused_by_name(function, operation):
     assert operation in program.refused
     values = begin(program, {"x": X, "cotangent.0": np.ones(3)})
     with pytest.raises(NoRuleError, match="there is no rule for"):
-        proceed(program.forward, values)
+        proceed(program.steps, values)
 
 
 def test_names_follow_the_arguments():
@@ -165,4 +163,4 @@ def test_one_function_in_both_formats():
 def test_what_cannot_be_judged_is_refused(function, inputs, argument):
     with pytest.raises(RequestError) as error:
         JaxFunction(function, inputs).output_shapes({"x": np.ones(2)})
-    assert error.value.argument == argument
+    assert error.value.field == argument
