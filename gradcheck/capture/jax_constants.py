@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -16,8 +16,13 @@ MOVING = frozenset(
 """Primitives of which a constant yields a constant, exactly."""
 EXACT = frozenset({"neg", "abs", "sign", "max", "min", "clamp", "floor", "ceil", "select_n"})
 """Primitives that round nothing."""
-SUMS = frozenset({"add", "sub", "mul"})
-"""Primitives that may happen to round nothing."""
+SUMS: Mapping[str, Any] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "convert_element_type": lambda a: a,
+}
+"""Primitives that may happen to round nothing, and what they yield then."""
 MOST = 1000
 """Of the results of one of these, how many are looked at."""
 
@@ -65,7 +70,7 @@ def exact(equation: Any, operands: Sequence[Value]) -> Known | None:
         if len(many[0]) > MOST or not np.isfinite(np.array([*many, np.ravel(result)])).all():
             return None
         for found, *terms in zip(np.ravel(result).tolist(), *many, strict=True):
-            if Fraction(found) != RULES[name](*map(Fraction, terms)):
+            if Fraction(found) != SUMS[name](*map(Fraction, terms)):
                 return None
     literal = all(isinstance(one, Known) and one.literal for one in operands)
     return Known(result, literal and not np.ndim(result))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +25,9 @@ from gradcheck.capture.jax_constants import (
     plain,
 )
 from gradcheck.capture.jax_control import CONTROL
+from gradcheck.capture.jax_lines import line_of, own_lines
 from gradcheck.capture.lax import RULES, rule_of
-from gradcheck.capture.program import Line, Program, Ref, Rule, Step, Values, proceed
+from gradcheck.capture.program import Program, Ref, Rule, Step, Values, proceed
 from gradcheck.numbers.errors import NoRuleError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -159,7 +158,7 @@ class Recorder:
             rule, arguments = self._told_apart(rule, arguments)
         count = len(equation.outvars) if count is None else count
         results = tuple(self._new() for _ in range(count))
-        line = _line(equation.source_info.traceback)
+        line = line_of(equation.source_info.traceback)
         step = Step(operation, rule, arguments, options, results, line)
         self.steps.append(step)
         self._made |= dict.fromkeys(results, step)
@@ -205,23 +204,6 @@ class Recorder:
         return kept[::-1], numbers
 
 
-@cache
-def _home() -> str:
-    import gradcheck
-
-    return f"{Path(str(gradcheck.__file__)).parent}/"
-
-
-def _line(traceback: Any) -> Line | None:
-    """Return the innermost line that is neither JAX's nor ours."""
-    from jax._src import source_info_util
-
-    for frame in source_info_util.user_frames(traceback) if traceback else ():
-        if not frame.file_name.startswith(_home()):
-            return Line(frame.file_name, frame.start_line)
-    return None
-
-
 def precision(leaves: Arrays) -> AbstractContextManager[Any]:
     """Return the context in which JAX computes in the format of these."""
     import jax
@@ -254,16 +236,20 @@ def record(
     """
     import jax
 
+    def called(leaves: Any) -> list[Any]:  # new each time: JAX would take constants of one
+        return function(leaves)  # precision from its cache for those of another
+
     with precision(leaves):
-        forward, shapes = jax.make_jaxpr(function, return_shape=True)(dict(leaves))
+        forward, shapes = jax.make_jaxpr(called, return_shape=True)(dict(leaves))
         given = [
             np.asarray(one, dtype=like.dtype) for one, like in zip(cotangents, shapes, strict=True)
         ]
 
         def pulled(leaves: Any, cotangents: Any) -> Any:
-            return jax.vjp(function, leaves)[1](cotangents)[0]
+            return jax.vjp(called, leaves)[1](cotangents)[0]
 
-        backward = jax.make_jaxpr(pulled)(dict(leaves), given)
+        with own_lines(pulled):
+            backward = jax.make_jaxpr(pulled)(dict(leaves), given)
         named = {f"cotangent.{i}": one for i, one in enumerate(given)}
         narrowest = min(digits(leaf.dtype) for leaf in leaves.values())
         recorder = Recorder({**leaves, **named}, narrowest)

@@ -364,6 +364,7 @@ RULES: Mapping[str, Rule] = {
     "split": _split,
     "concatenate": _concatenate,
     "rev": lambda x, dimensions: _np.flip(x, tuple(dimensions)),
+    "tile": lambda x, reps: _np.tile(x, tuple(reps)),
     "pad": _pad,
     "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update_slice,

@@ -63,10 +63,11 @@ def _triangular_solve(
     rows: dict[int, Any] = {}
     for i in range(count) if lower else reversed(range(count)):
         row = b[..., i : i + 1, :]
-        before = slice(0, i) if lower else slice(i + 1, count)
-        if rows:
-            known = _np.concatenate([rows[j] for j in sorted(rows)], axis=-2)
-            row = row - _np.matmul(a[..., i : i + 1, before], known)
+        before = a[..., i : i + 1, slice(0, i) if lower else slice(i + 1, count)]
+        if rows:  # all terms of the row in one sum, whose order is left open
+            known = _np.concatenate([row, *(rows[j] for j in sorted(rows))], axis=-2)
+            factors = _np.concatenate([_np.ones_like(before[..., :1]), -before], axis=-1)
+            row = _np.matmul(factors, known)
         # LAPACK may multiply by reciprocals, which rounds twice.
         rows[i] = row if unit_diagonal else row * (1.0 / a[..., i : i + 1, i : i + 1])
     return _np.concatenate([rows[i] for i in range(count)], axis=-2) if rows else b
