@@ -69,7 +69,7 @@ class Candidates:
         self._kept: list[tuple[int, NDArray[Any]]] = []
         seen: set[tuple[Any, ...]] = set()
         for number, value in self.values.items():
-            if isinstance(value, np.ndarray | np.generic) and np.asarray(value).dtype.kind in "fb":
+            if isinstance(value, np.ndarray | np.generic) and np.asarray(value).dtype.kind in "fbi":
                 array = np.asarray(value)
                 key = array.dtype.kind, array.shape, array.tobytes()
                 if key not in seen:
@@ -131,7 +131,15 @@ class Candidates:
             yield Edit(at, arguments[0], 0.85)
         for place, number in _numbers(step, kind):
             for other in self._other_numbers(number):
-                yield Edit(at, with_argument(step, place, other), 1.1)
+                cost = self._distance(kind, number, other)
+                yield Edit(at, with_argument(step, place, other), cost)
+
+    def _distance(self, kind: str, number: float, other: float) -> float:
+        """Tell how far a constant is from another: what does nothing may be left out."""
+        if other == 1 and kind in ("mul", "div"):
+            return 0.9
+        written = isinstance(other, int) or other in self.numbers
+        return 1.05 if written or not float(number).is_integer() else 1.15
 
     def _other_numbers(self, number: float) -> list[float]:
         found = [number + 1, number - 1, -number, 2 * number, number / 2, *self.numbers]
@@ -167,17 +175,36 @@ class Candidates:
         if kind in REDUCTIONS and isinstance(arguments[0], Ref):
             yield Edit(at, arguments[0], 2.0)
         result = () if step.results[0] is None else self.shape(step.results[0])
-        for number in dict.fromkeys(step.operands):
+        for number, which in _occurrences(step):
             array = np.asarray(self.values[number])
-            if array.dtype.kind not in "fb":
+            if array.dtype.kind not in "fbi":
                 continue
+
+            def edit(term: Any, cost: float, number: int = number, which: Any = which) -> Edit:
+                return Edit(at, with_operand(step, number, term, which), cost)
+
             for other, quantity in self.quantities(at):
                 same = quantity.dtype.kind == array.dtype.kind and other != number
                 near = quantity.ndim == array.ndim and _compatible(quantity.shape, array.shape)
-                if same and (near or (kind in SCALARS and _fits(quantity.shape, result))):
-                    yield Edit(at, with_operand(step, number, Ref(other)), 2.0)
+                fits = kind in SCALARS and _fits(quantity.shape, result)
+                if same and (near or fits or kind in UNARY):
+                    yield edit(Ref(other), 2.0)
+            if kind in SCALARS:
+                for constant in self.numbers:
+                    yield edit(constant, 2.1)
             for term in _modified(Ref(number), array):
-                yield Edit(at, with_operand(step, number, term), 2.2)
+                yield edit(term, 2.2)
+            if array.dtype.kind == "f" and 0 < array.ndim <= AXES and kind in SCALARS:
+                for axes in _subsets(array.ndim, True):
+                    for form in ("mean_kept", "sum_kept"):
+                        yield edit(Term(form, (Ref(number), axes)), 2.4)
+        if kind == "where":
+            for place, branch in enumerate(arguments[1:], start=1):
+                for other, quantity in self.quantities(at):
+                    if quantity.shape == result and quantity.dtype.kind == "f":
+                        for name in UNARY:
+                            term = Term("mul", (branch, Term(name, (Ref(other),))))
+                            yield Edit(at, with_argument(step, place, term), 2.8)
 
     def results(
         self, at: int, gradient: str | None = None, value: int | None = None, users: Any = ()
@@ -216,6 +243,9 @@ class Candidates:
                 for other, quantity in self.quantities(len(self.steps)):
                     if quantity.shape == array.shape and quantity.dtype.kind == "f":
                         yield edit(Ref(other), 2.0)
+                    elif array.ndim < quantity.ndim <= AXES:
+                        for axes in _subsets(quantity.ndim):
+                            yield edit(Term("sum", (Ref(other), axes)), 2.5)
             for term, quantity in self.fitting(at, array.shape):
                 for factor in _factors(term, quantity):
                     yield edit(factor(ORIGINAL), 3.3 + far)
@@ -226,6 +256,8 @@ class Candidates:
         for other, quantity in self.quantities(at):
             if other != value and quantity.shape == array.shape and quantity.dtype == array.dtype:
                 yield Edit(at, Ref(other), 2.4, None, value, users)
+            if not _fits(quantity.shape, array.shape) and quantity.dtype.kind == "f":
+                yield Edit(at, Term("mul", (ORIGINAL, Ref(other))), 3.3, None, value, users)
         for term in _modified(ORIGINAL, array):
             yield Edit(at, term, 2.6, None, value, users)
         yield from self.results(at, None, value, users)
@@ -257,6 +289,9 @@ class Candidates:
                 for term, quantity in self.fitting(at, array.shape):
                     for factor in _factors(term, quantity):
                         yield Edit(at, with_operand(step, number, factor(Ref(number))), 3.4)
+                    for form in ("add", "sub") if kind in UNARY else ():
+                        total = Term(form, (Ref(number), term))
+                        yield Edit(at, with_operand(step, number, total), 3.5)
 
     def terms(self, at: int, gradient: str | None = None) -> Iterator[Edit]:
         """Give an operand of a sum a factor, or the sum another term."""
@@ -264,11 +299,11 @@ class Candidates:
         if gradient is None and kind in ("add", "sub", "rsub"):
             for number in dict.fromkeys(step.operands):
                 array = np.asarray(self.values[number])
-                if array.dtype.kind == "f":
-                    for n in (2, *self.lengths):
+                if array.dtype.kind in "fi":
+                    for length in (2, *self.lengths):
                         for form in ("mul", "div"):
-                            term = Term(form, (Ref(number), n))
-                            yield Edit(at, with_operand(step, number, term), 4.0)
+                            scaled = Term(form, (Ref(number), length))
+                            yield Edit(at, with_operand(step, number, scaled), 4.0)
                     for term, quantity in self.fitting(at, array.shape):
                         for factor in _factors(term, quantity):
                             yield Edit(at, with_operand(step, number, factor(Ref(number))), 4.0)
@@ -277,6 +312,13 @@ class Candidates:
                 if quantity.dtype.kind == "f":
                     for form in ("add", "sub"):
                         yield Edit(at, Term(form, (ORIGINAL, term)), 4.2, gradient, place)
+
+
+def _occurrences(step: Step) -> Iterator[tuple[int, int | None]]:
+    """Yield the operands; of one that is taken several times, each time."""
+    for number in dict.fromkeys(step.operands):
+        times = step.operands.count(number)
+        yield from ((number, which) for which in (range(times) if times > 1 else (None,)))
 
 
 def _is_number(argument: Any) -> bool:
@@ -398,8 +440,8 @@ def _other_places(step: Step, kind: str) -> Iterator[Any]:
 
 def _modified(operand: Any, array: NDArray[Any]) -> Iterator[Any]:
     """Return what may stand for an operand of which it is a part."""
-    if array.dtype.kind == "b":
-        yield Term("not", (operand,))
+    if array.dtype.kind != "f":
+        yield Term("not" if array.dtype.kind == "b" else "neg", (operand,))
         return
     yield Term("sub", (1, operand))
     yield Term("add", (1, operand))

@@ -6,7 +6,7 @@ import ast
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -346,12 +346,13 @@ def with_argument(step: Step, place: int, value: Any) -> Again:
     return Again(tuple(arguments), step.options)
 
 
-def with_operand(step: Step, number: int, value: Any) -> Again:
-    """Take something else for one value, wherever an operation takes it."""
+def with_operand(step: Step, number: int, value: Any, which: int | None = None) -> Again:
+    """Take something else for one value, wherever an operation takes it, or the n-th time."""
+    times = count()
 
     def put(argument: Any) -> Any:
         if isinstance(argument, Ref) and argument.value == number:
-            return value
+            return value if which is None or next(times) == which else argument
         if isinstance(argument, list):
             return [put(item) for item in argument]
         return argument

@@ -232,9 +232,9 @@ def _library(candidates: Candidates, at: int, slope: Slope) -> Library:
     """Yield products of quantities and their sums along axes, with their terms, by size."""
     size = max(slope.value.size, 1)
     sources = [
-        (term, np.broadcast_to(array, slope.shape).ravel())
+        (term, np.broadcast_to(array, slope.shape).ravel().astype(float))
         for term, array in candidates.fitting(at, slope.shape)
-        if array.dtype.kind == "f" and np.isfinite(array).all()
+        if array.dtype.kind in "fi" and np.isfinite(array).all()
     ][:SOURCES]
     if not sources:
         return

@@ -297,7 +297,10 @@ def _unproved(trials: Trials, wording: Wording, places: Sequence[_Place]) -> tup
     """Rank lines by whether a change of what they yield can explain all wrong gradients."""
     explaining = [one for one in places if one.slope is not None and one.slope.explains]
     unknown = [one for one in places if one.slope is None]
-    ranked = [*reversed(explaining), *reversed(unknown)]
+    ranked = [
+        *reversed(explaining),
+        *sorted(unknown, key=lambda one: (bool(one.gradient), -one.at)),
+    ]
     ranked += [one for one in reversed(places) if one not in ranked]
     found: dict[Line | None, Suspect] = {}
     for place in ranked:

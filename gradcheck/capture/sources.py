@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -171,12 +172,11 @@ class Wording:
 
     def __init__(self, trials: Trials, candidates: Candidates) -> None:
         self.trials, self.values = trials, candidates.values
-        self.steps = trials.steps
+        self.steps, self._numbers = trials.steps, candidates.numbers
         torch = any(step.operation.startswith("aten.") for step in self.steps)
         self.words = WORDS[torch]
         self._places = self._matched()
         self._computed = {id(place.node) for place in self._places.values()}
-        self._arrays = set(self._array_names())
         self._names = self._named()
 
     def _matched(self) -> dict[int, Place]:
@@ -187,17 +187,24 @@ class Wording:
                 kind = kind_of(step.operation)
                 key = i < len(self.trials.program.forward), step.line, ALIKE.get(kind, kind)
                 asked.setdefault(key, []).append(i)
-        found = {}
-        for (_, line, kind), steps in asked.items():
-            places = [
-                place
-                for other, place in _parsed(line.file).places.get(line.number, ())
-                if other == kind
-            ]
-            if places and len(steps) % len(places) == 0:
-                for j, i in enumerate(steps):
-                    found[i] = places[j % len(places)]
+        found: dict[int, Place] = {}
+        for certain in (True, False):
+            for (_, line, kind), steps in asked.items():
+                places = [
+                    place
+                    for other, place in _parsed(line.file).places.get(line.number, ())
+                    if other == kind and (certain or self._has_array(place.node))
+                ]
+                if steps[0] not in found and places and len(steps) % len(places) == 0:
+                    found |= {at: places[j % len(places)] for j, at in enumerate(steps)}
+            self._places = found
+            self._arrays = set(self._array_names())
         return found
+
+    def _has_array(self, node: Any) -> bool:
+        """Tell whether an expression has an array in it, and is not made of numbers alone."""
+        names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+        return bool(names & self._arrays)
 
     def _array_names(self) -> Iterator[str]:
         """Find names that certainly stand for arrays."""
@@ -322,8 +329,11 @@ class Wording:
         return array.shape, array.dtype.kind, array.tobytes()
 
     def is_code(self, edit: Edit) -> bool:
-        """Tell whether a change can be written as code, all of whose names are known."""
-        return not any(word in self.mend(edit) for word in ("[the ", "[it]", "[a constant]"))
+        """Tell whether a change can be written as code, of known names and simple numbers."""
+        told = self.mend(edit)
+        known = {repr(number) for number in self._numbers}
+        odd = [one for one in re.findall(r"\d+\.\d{8,}", told) if one not in known]
+        return not odd and not any(word in told for word in ("[the ", "[it]", "[a constant]"))
 
     def place(self, line: Line | None) -> str:
         """Name a line."""

@@ -83,7 +83,8 @@ def _radii(program: Program, leaves: Arrays) -> dict[str, NDArray[np.float64]]:
     for name, number in program.gradients.items():
         ball = None if number is None else values[number]
         if isinstance(ball, Ball):
-            found[name] = np.asarray(ball.rad)[0]
+            mid, rad = ball.whole()
+            found[name] = np.broadcast_to(rad, mid.shape)[0]
     return found
 
 
