@@ -57,14 +57,15 @@ def check(function: Any, inputs: tuple[Any, ...], seed: int, samples: int = SAMP
     file = function.backward.__code__.co_filename
     rows = [row for row in report.diagnosis.to_dict("records") if str(row["file"]) == file]
     line, explanation = (int(rows[0]["line"]), rows[0]["explanation"]) if rows else (None, "")
-    counts = report.summary[["agree", "disagree"]].sum()
+    counts = report.run["counts"]
+    wrong = counts["disagree"] + counts["nan"] + report.run["audit"]["refuted"]
     return Answer(
         not report.agrees,
         seconds,
-        bool(counts["disagree"]),
+        bool(wrong),
         line,
         str(explanation),
-        int(counts.sum()),
+        counts["agree"] + counts["disagree"],
     )
 
 
