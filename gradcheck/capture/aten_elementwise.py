@@ -210,14 +210,14 @@ def _is_float(dtype: Any) -> bool:
 
 
 def _to_copy(x: Any, *, dtype: Any = None, **_: Any) -> Any:
-    """Copy, in another format; a mask among floats stands for 0 and 1."""
+    """Copy, in another format; truth values stand for 0 and 1."""
     number: Any = x
     if not isinstance(x, Batched):
         return np.asarray(x).astype(str(dtype).removeprefix("torch.")) if dtype else np.copy(x)
-    if dtype is not None and "bool" in str(dtype) and not x.is_mask:
+    if dtype is not None and "bool" in str(dtype) and x.stored.kind != "b":
         return _np.not_equal(x, 0)
-    if _is_float(dtype) and (x.is_mask or x.is_discrete) and dtype is not None:
-        return _np.where(x, 1.0, 0.0) if x.is_mask else number * 1.0
+    if _is_float(dtype) and x.is_discrete and dtype is not None:
+        return _np.where(x, 1.0, 0.0) if x.stored.kind == "b" else number * 1.0
     return x.copy()
 
 

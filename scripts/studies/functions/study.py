@@ -187,7 +187,7 @@ def _answers(trial: Trial, mutant: Mutant, dtype: str) -> dict[str, Any]:
     inputs = SUBJECTS[mutant.subject].make_inputs(dtype, trial.seed)
     answers = {name: ask(mutant.function, inputs, trial.seed) for name, ask in DETECTORS.items()}
     found = {
-        name: answer.rejects and not _honest(mutant.subject, dtype, trial.seed, name).rejects
+        name: answer.disagrees and not _honest(mutant.subject, dtype, trial.seed, name).rejects
         for name, answer in answers.items()
     }
     answer = answers["gradcheck"]
