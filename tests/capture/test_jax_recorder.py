@@ -128,7 +128,7 @@ def test_names_follow_the_arguments():
     subject = JaxFunction(function, inputs)
     assert list(subject.given) == ["params.layers.0", "params.w", "x"]
     assert subject.dtype == "float32"
-    assert subject.output_shapes(subject.given) == [(2,)]
+    assert [one.shape for one in subject.outputs(subject.given)] == [(2,)]
     outputs, gradients = subject.run(subject.given, None)
     assert outputs[0].dtype == np.float64
     assert gradients["x"].tolist() == [3.0, 3.0]
@@ -162,5 +162,5 @@ def test_one_function_in_both_formats():
 )
 def test_what_cannot_be_judged_is_refused(function, inputs, argument):
     with pytest.raises(RequestError) as error:
-        JaxFunction(function, inputs).output_shapes({"x": np.ones(2)})
+        JaxFunction(function, inputs).outputs({"x": np.ones(2)})
     assert error.value.field == argument
