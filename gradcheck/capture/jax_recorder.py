@@ -123,6 +123,9 @@ class Recorder:
             return self._enter(inner, (), operands)
         if name in CONTROL:
             return CONTROL[name](self, equation, operands)
+        if name == "concatenate":
+            sizes = [one.aval.size for one in equation.invars]
+            operands = [one for one, size in zip(operands, sizes, strict=True) if size]
         narrow = [one.aval.dtype for one in equation.outvars if self._is_narrow(one.aval)]
         if narrow:
             return self.emit(equation, f"{name} in {narrow[0]}", None, operands, equation.params)
