@@ -20,7 +20,6 @@ SUMS: Mapping[str, Any] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
-    "convert_element_type": lambda a: a,
 }
 """Primitives that may happen to round nothing, and what they yield then."""
 MOST = 1000
@@ -55,15 +54,28 @@ def is_folded(equation: Any, operands: Sequence[Value], calls: bool) -> bool:
     return not calls and not any(is_float(one.aval) for one in equation.invars)
 
 
+def chosen(equation: Any, operands: Sequence[Value]) -> Value | None:
+    """Return the operand that a choice is, if a constant makes it the same everywhere."""
+    if equation.primitive.name != "select_n" or not isinstance(operands[0], Known):
+        return None
+    which = np.unique(np.asarray(operands[0].value))
+    return operands[1 + int(which[0])] if len(which) == 1 else None
+
+
 def exact(equation: Any, operands: Sequence[Value]) -> Known | None:
     """Return what constants yield, if no rounding is involved."""
     name = equation.primitive.name
-    if name not in (*EXACT, *SUMS) or not all(isinstance(one, Known) for one in operands):
+    if name not in (*EXACT, *SUMS, "convert_element_type") or not all(
+        isinstance(one, Known) for one in operands
+    ):
         return None
     values: list[Any] = [one.value for one in operands if isinstance(one, Known)]
     with np.errstate(all="ignore"):
         result = RULES[name](*values, **equation.params)
-    if name in SUMS:
+    if name == "convert_element_type":
+        if not np.array_equal(result, values[0], equal_nan=True):
+            return None
+    elif name in SUMS:
         many: list[Any] = [
             np.broadcast_to(one, np.shape(result)).ravel().tolist() for one in values
         ]

@@ -17,6 +17,7 @@ from gradcheck.capture.jax_constants import (
     Known,
     Traced,
     Value,
+    chosen,
     digits,
     exact,
     is_float,
@@ -110,7 +111,9 @@ class Recorder:
         name = equation.primitive.name
         if is_folded(equation, operands, name in INLINED or name in CONTROL):
             return self._folded(equation, operands)
-        unrounded = exact(equation, operands)
+        if equation.outvars and all(0 in one.aval.shape for one in equation.outvars):
+            return [Known(np.zeros(one.aval.shape, one.aval.dtype)) for one in equation.outvars]
+        unrounded = chosen(equation, operands) or exact(equation, operands)
         if unrounded is not None:
             return [unrounded]
         if name in INLINED:
@@ -120,6 +123,9 @@ class Recorder:
             return self._enter(inner, (), operands)
         if name in CONTROL:
             return CONTROL[name](self, equation, operands)
+        if name == "concatenate":
+            sizes = [one.aval.size for one in equation.invars]
+            operands = [one for one, size in zip(operands, sizes, strict=True) if size]
         narrow = [one.aval.dtype for one in equation.outvars if self._is_narrow(one.aval)]
         if narrow:
             return self.emit(equation, f"{name} in {narrow[0]}", None, operands, equation.params)

@@ -73,7 +73,7 @@ def _triangular_solve(
     return _np.concatenate([rows[i] for i in range(count)], axis=-2) if rows else b
 
 
-def _cholesky(a: Any, *, symmetrize_input: bool = True, **_: Any) -> Any:
+def _cholesky(a: Any, *, symmetrize_input: bool = False, **_: Any) -> Any:
     return _np.linalg.cholesky((a + _np.swapaxes(a, -1, -2)) / 2 if symmetrize_input else a)
 
 

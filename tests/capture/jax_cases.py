@@ -193,6 +193,10 @@ LINEAR = {
         _numbers(2, 4, 3),
     ),
     "cholesky": (jnp.linalg.cholesky, POSITIVE),
+    "cholesky of a half": (
+        lambda a: lax.linalg.cholesky(a, symmetrize_input=False),
+        POSITIVE + np.triu(SQUARE, 1),
+    ),
     "solve": (jnp.linalg.solve, SQUARE, _numbers(4)),
     "inverse": (jnp.linalg.inv, SQUARE[::-1]),
     "determinant": (jnp.linalg.det, SQUARE[::-1]),

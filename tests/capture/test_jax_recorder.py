@@ -65,6 +65,12 @@ def test_an_exact_constant_is_not():
     assert {step.arguments[1] for step in powers} == {2.5, 1.5}
 
 
+def test_what_a_constant_leaves_out_is_no_part_of_the_program():
+    program, _ = recorded(lambda x: jnp.var(x) * x)  # NaN of no elements
+    assert "select_n" not in operations(program.steps)
+    assert all(np.isfinite(one).all() for one in program.constants.values())
+
+
 def test_the_larger_of_two_is_not_compared_with_itself():
     program, _ = recorded(lambda x: jnp.maximum(jnp.sin(x), jnp.cos(x)))
     assert "eq" in operations(program.backward)
