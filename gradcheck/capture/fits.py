@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.capture.candidates import Candidates, constants
-from gradcheck.capture.edits import ORIGINAL, Edit, Term, kind_of, with_argument, with_operand
+from gradcheck.capture.candidates import Candidates
+from gradcheck.capture.edits import Edit, with_argument, with_operand
 from gradcheck.capture.program import Ref
-from gradcheck.capture.trials import RESIDUAL, Slope, Trials
+from gradcheck.capture.slopes import RESIDUAL, Slope
+from gradcheck.capture.swaps import constants
+from gradcheck.capture.terms import ORIGINAL, Term, kind_of
+from gradcheck.capture.trials import Trials
 
 ROUNDS = 12
 """Of the secant method."""

@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.capture.adjoints import known_right, repeated
-from gradcheck.capture.candidates import Candidates, constants
-from gradcheck.capture.edits import Edit, kind_of
+from gradcheck.capture.candidates import Candidates
+from gradcheck.capture.edits import Edit
 from gradcheck.capture.fits import fitted_constants, fitted_everywhere, fitted_scale, missing_terms
 from gradcheck.capture.program import Line, Program
-from gradcheck.capture.sources import Wording
-from gradcheck.capture.trials import Sample, Slope, Trials, sampled, slope_of
+from gradcheck.capture.slopes import Slope, slope_of
+from gradcheck.capture.swaps import constants
+from gradcheck.capture.terms import kind_of
+from gradcheck.capture.trials import Sample, Trials, sampled
+from gradcheck.capture.wording import Wording
 
 SECONDS = 5.0
 """For which changes are tried."""
@@ -107,10 +110,13 @@ def find_mend(
     with np.errstate(all="ignore"):
         samples = [sampled(*one) for one in zip(programs, leaves, truths, strict=True)]
     trials = Trials(_alike(samples))
-    if not trials.wrong:
+    if not trials.wrong and not trials.absent:
         return ()
     search = _Search(trials, Candidates(trials, deadline))
     wording = Wording(trials, search.candidates)
+    absent = _absent(trials, wording)
+    if not trials.wrong:
+        return absent
     places = _places(trials, wording.foreign(), wording.groups())
     places = [
         replace(one, slope=slope_of(trials, one.at, trials.samples[0]))
@@ -121,8 +127,18 @@ def find_mend(
     trials.hopeless = {one.at for one in places if one.slope is not None and not one.slope.explains}
     edit = _first_proved(search.edits(places, wording), prove)
     if edit is not None:
-        return (_told(trials, wording, edit),)
-    return _unproved(trials, wording, places)
+        return _told(trials, wording, edit), *absent
+    return *_unproved(trials, wording, places), *absent
+
+
+def _absent(trials: Trials, wording: Wording) -> tuple[Suspect, ...]:
+    """Tell which gradients are not there and are not zero."""
+    line = wording.returning()
+    where, source = wording.place(line), wording.source(line)
+    return tuple(
+        Suspect(line, source, "return", f"{where}: `{source}` returns no gradient of {name}")
+        for name in trials.absent
+    )
 
 
 def _first_proved(edits: Iterator[Edit], prove: Callable[[Edit], bool]) -> Edit | None:
