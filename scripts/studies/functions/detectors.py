@@ -57,8 +57,8 @@ def check(function: Any, inputs: tuple[Any, ...], seed: int, samples: int = SAMP
     file = function.backward.__code__.co_filename
     rows = [row for row in report.diagnosis.to_dict("records") if str(row["file"]) == file]
     line, explanation = (int(rows[0]["line"]), rows[0]["explanation"]) if rows else (None, "")
-    counts = report.run["counts"]
-    wrong = counts["disagree"] + counts["nan"] + report.run["audit"]["refuted"]
+    counts, audit = report.run["counts"], report.run["audit"]
+    wrong = counts["disagree"] + counts["nan"] + audit["refuted"] + audit["unexplained"]
     return Answer(
         not report.agrees,
         seconds,
