@@ -23,16 +23,10 @@ def by_rows(ctx, g):
     return g.as_strided(x.shape, (3, 1)) * x.cos()
 
 
-def only_once():
-    seen = set()
-
-    def backward(ctx, g):
-        (x,) = ctx.saved_tensors
-        again = id(ctx) in seen
-        seen.add(id(ctx))
-        return g * x.cos() * (2.0 if again else 1.0)
-
-    return backward
+def only_once(ctx, g):
+    (x,) = ctx.saved_tensors
+    ctx.calls = getattr(ctx, "calls", 0) + 1
+    return g * x.cos() * ctx.calls
 
 
 def kept_zero(ctx, g):
@@ -42,7 +36,7 @@ def kept_zero(ctx, g):
 
 FAULTS = {
     "cotangents stored by columns": by_rows,
-    "backward twice": only_once(),
+    "backward twice": only_once,
     "cotangents of zero": kept_zero,
 }
 
