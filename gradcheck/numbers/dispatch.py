@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gradcheck.numbers import functions, jumps, linalg, products, sorting
+from gradcheck.numbers import functions, jumps, linalg, products, sorting, special
 from gradcheck.numbers.array import (
     Function,
     NoRuleError,
@@ -152,8 +152,9 @@ class Number(Indexed, Methods, np.lib.mixins.NDArrayOperatorsMixin):
         return result if out is None else written(out, result)
 
     def _called(self, ufunc: np.ufunc, operands: Sequence[Any]) -> Any:
-        if ufunc in FUNCTIONS:
-            return FUNCTIONS[ufunc](*operands)
+        composed = FUNCTIONS.get(ufunc) or special.COMPOSED.get(ufunc.__name__)
+        if composed is not None:
+            return composed(*operands)
         if ufunc is np.power and jumps.varies(operands[1]):
             return jumps.power(*operands)
         lifted = [self.lifted(operand) for operand in operands]

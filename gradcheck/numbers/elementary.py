@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from gradcheck.numbers import ingredients as of
-from gradcheck.numbers import rules
+from gradcheck.numbers import rules, special
 from gradcheck.numbers.record import EXACTLY, INFINITY, LINEAR, ROUNDED, Elementary
 from gradcheck.numbers.transcendental import FUNCTIONS, SPECIAL
 
@@ -100,5 +100,5 @@ def elementary(ufunc: np.ufunc) -> Elementary | None:
     """Return the record of a function, if there is one."""
     if ufunc in ELEMENTARY:
         return ELEMENTARY[ufunc]
-    special = SPECIAL.get(ufunc.__name__)
-    return None if special is None else special(ufunc)
+    record = SPECIAL.get(ufunc.__name__) or special.SPECIAL.get(ufunc.__name__)
+    return None if record is None else record(ufunc)

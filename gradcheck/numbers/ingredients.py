@@ -36,6 +36,8 @@ LOG_2 = Irrational(np.log(2.0), flint.arb.const_log2)
 LOG_10 = Irrational(np.log(10.0), flint.arb.const_log10)
 DEGREE = Irrational(np.pi / 180, lambda: flint.arb.pi() / 180)
 ERF_SLOPE = Irrational(2 / np.sqrt(np.pi), lambda: 2 / flint.arb.const_sqrt_pi())
+NORMAL_SLOPE = Irrational(1 / np.sqrt(2 * np.pi), lambda: 1 / (2 * flint.arb.pi()).sqrt())
+PI = Irrational(np.pi, flint.arb.pi)
 
 
 # Bounds of slopes on [low, high]; NaN or infinite where there is none

@@ -46,6 +46,8 @@ class Law:
         Between which numbers it is interesting.
     power
         The constant second operand, if it has one.
+    order
+        The constant first operand, if it has one.
     early
         Whether an honest evaluation may overflow at a quarter of the largest number.
     """
@@ -58,12 +60,13 @@ class Law:
     also: Callable[..., float] = lambda *_: 0.0
     near: tuple[float, float] = (-12.0, 12.0)
     power: float | None = None
+    order: float | None = None
     early: bool = False
 
     def __call__(self, *operands):
-        constants = [] if self.power is None else [self.power]
+        before, after = ([] if one is None else [one] for one in (self.order, self.power))
         with np.errstate(all="ignore"):
-            return self.ufunc(*operands, *constants)
+            return self.ufunc(*before, *operands, *after)
 
     def allowed(self, rounding):
         """Ulps, but for what depends on the points."""
@@ -99,6 +102,43 @@ def logaddexp(a, b):
 def logarithm(rounding, x):
     """JAX's cbrt takes the logarithm."""
     return abs(math.log2(max(float(abs(x).lower()), 5e-324))) / 6
+
+
+def of_one(ulps, truth, also=lambda *_: 0.0):
+    """Ulps of 1, in those of the result, and others besides."""
+
+    def ulps_of_one(rounding, *operands):
+        smallest = max(float(abs(truth(*operands)).lower()), rounding.smallest_normal)
+        return min(ulps / smallest, 2.0**1000) + also(*operands)
+
+    return ulps_of_one
+
+
+def trigamma_cut_short(rounding, q):
+    """PyTorch's series ends early."""
+    truth = float(abs(flint.arb(2).zeta(q)).lower())
+    lost = (float(q.lower()) + 6) ** -9.0 / 30
+    return lost / max(2 * rounding.unit_roundoff * truth, 1e-290)
+
+
+def square_rounded(rounding, x):
+    """JAX's erfinv rounds 1 − x²: half an ulp of it moves the result by its slope's."""
+    y = float(abs(x.erfinv()).lower())
+    slope = min(math.exp(min(y * y, 700)) * 0.886, 2.0**1000)
+    return slope / max(2 * y, rounding.smallest_normal)
+
+
+def normal(x):
+    return (-x / flint.arb(2).sqrt()).erfc() / 2
+
+
+def tail(x):
+    """The exponent x²/2 is rounded."""
+    return min(float(abs(x.min(0)).upper()), 40.0) ** 2
+
+
+def logit(p):
+    return p.log() - (-p).log1p()
 
 
 def cbrt(x):
@@ -174,6 +214,34 @@ if find_spec("scipy"):
         name: library(getattr(special, name), truth, near=(-40, 40), bits=300)
         for name, truth in SCIPY.items()
     }
+    POSITIVE = {"near": (0, 12), "bits": 300}
+    zeta = special._ufuncs._zeta
+    LAWS |= {
+        "gammaln": library(
+            special.gammaln, flint.arb.lgamma, **POSITIVE, also=of_one(22, flint.arb.lgamma)
+        ),
+        "digamma": library(
+            special.psi, flint.arb.digamma, **POSITIVE, also=of_one(12, flint.arb.digamma)
+        ),
+        "trigamma": library(
+            zeta, lambda q: flint.arb(2).zeta(q), order=2.0, **POSITIVE, also=trigamma_cut_short
+        ),
+        "zeta 3": library(zeta, lambda q: flint.arb(3).zeta(q), order=3.0, **POSITIVE),
+        "i0": library(special.i0, lambda x: x.bessel_i(0), bits=300, early=True),
+        "i1": library(special.i1, lambda x: x.bessel_i(1), bits=300, early=True),
+        "i0e": library(special.i0e, lambda x: abs(x).bessel_i(0, scaled=True), bits=300),
+        "i1e": library(special.i1e, lambda x: abs(x).bessel_i(1, scaled=True) * x.sgn(), bits=300),
+        "erfinv": library(special.erfinv, flint.arb.erfinv, near=(-1, 1), also=square_rounded),
+        "ndtri": library(
+            special.ndtri,
+            lambda p: -(2 * p).erfcinv() * flint.arb(2).sqrt(),
+            near=(0, 1),
+        ),
+        "ndtr": library(
+            special.ndtr, normal, near=(-40, 10), bits=300, also=of_one(1, normal, tail)
+        ),
+        "logit": library(special.logit, logit, near=(0, 1), also=of_one(2, logit)),
+    }
     LAWS["erfc"] = dataclasses.replace(
         LAWS["erfc"], also=lambda rounding, x: min(float(abs(x.max(0)).upper()), 40.0) ** 2
     )
@@ -243,6 +311,8 @@ POSITIONS = [*np.linspace(-1, 1, 17).tolist(), math.nan]
 def cases(name: str, rounding: Rounding) -> st.SearchStrategy:
     """Operands, equally long, and positions in them: all binades, zeros, straddled zeros."""
     number = numbers(rounding, LAWS[name].near)
+    if LAWS[name].order is not None:
+        number = number.map(abs)
     relative = st.one_of(st.just(0.0), st.integers(-60, 2).map(lambda k: 2.0**k))
     absolute = st.one_of(st.just(0.0), number.map(abs), st.just(math.inf))
     operand = st.tuples(number, relative, absolute, st.sampled_from(POSITIONS))
