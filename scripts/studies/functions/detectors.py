@@ -92,4 +92,4 @@ DETECTORS: dict[str, Callable[[Any, tuple[Any, ...], int], Answer]] = {
 
 def told_mend(answer: Answer) -> bool:
     """Tell whether it says how a line is right, which it proved; that may be another line."""
-    return " is right as " in answer.explanation
+    return " is right " in answer.explanation

@@ -69,7 +69,8 @@ def test_torch_sees_a_gross_fault_and_not_a_small_one():
 def test_a_mend_is_told_in_words_and_silence_is_none():
     words = "`d = 2 * (g * slope / r.numel())` is right as `d = g * slope / r.numel()`"
     assert told_mend(Answer(True, 0.1, True, 1, words))
-    assert not told_mend(Answer(True, 0.1, True, 1, "nothing was proved"))
+    assert told_mend(Answer(True, 0.1, True, 1, "`return a` is right if the gradient of x is `b`"))
+    assert not told_mend(Answer(True, 0.1, True, 1, "all gradients could be right"))
     assert not told_mend(Answer(True, 0.1, True))
 
 
