@@ -76,7 +76,9 @@ class Recording:
         """Add an operation that was performed."""
         name, line = str(function), user_line()
         if name in READ_OUT:
-            self.branches.append(line)
+            known = map(self.known, _tensors(args))
+            if any(n is not None and n not in self.program.constants for n in known):
+                self.branches.append(line)
             return
         drawn = name.split(".")[1] in RANDOM
         flat = results if isinstance(results, tuple | list) else (results,)
