@@ -50,7 +50,9 @@ class Code:
                     for other, place in parsed(line.file).places.get(line.number, ())
                     if other == kind and (certain or self._has_array(place.node))
                 ]
-                if steps[0] not in found and places and len(steps) % len(places) == 0:
+                rounds, left = divmod(len(steps), len(places) or len(steps) + 1)
+                once = rounds == 1 or all(place.in_loop for place in places)
+                if steps[0] not in found and rounds and not left and once:
                     found |= {at: places[j % len(places)] for j, at in enumerate(steps)}
             self._places = found
             self._arrays = set(self._array_names())
@@ -193,11 +195,12 @@ class Code:
 
     def _name(self, number: int, at: int, within: Any = None) -> str:
         """Name a value as the function does in which an operation is; describe it otherwise."""
-        place, line = self._places.get(at), self.steps[at].line
+        line = self.steps[at].line
+        own = None if line is None else parsed(line.file).scope(line.number)
         for scope, name in self._names.get(self._key(number), ()):
             if within is not None and scope is within:
                 return name
-            here = within is None and place is not None and scope is place.scope
+            here = within is None and own is not None and scope is own
             if here and line is not None and _is_bound(scope, name, line.number):
                 return name
         for name, leaf in self.trials.program.leaves.items():

@@ -111,6 +111,8 @@ class Candidates:
         for pair in (("add", "sub"), ("sub", "add"), ("mul", "div"), ("div", "mul")):
             if kind == pair[0] and operands:
                 yield Edit(at, Term(pair[1], operands), 0.9)
+        for term in self._other_reduction(step, kind):
+            yield Edit(at, term, 0.87)
         for term in (
             *other_arithmetic(step, kind),
             *other_functions(step, kind),
@@ -157,6 +159,23 @@ class Candidates:
             for form in ("sum", "mean", "sum_kept", "mean_kept"):
                 if form.endswith("kept") == kept or axes is not None:
                     yield Term(form, (operand, axes))
+
+    def _other_reduction(self, step: Step, kind: str) -> Iterator[Any]:
+        """Take the mean for the sum along the same axes, or the sum for the mean."""
+        operand, result = step.arguments[0] if step.arguments else None, step.results[0]
+        if kind not in ("sum", "mean") or not isinstance(operand, Ref) or result is None:
+            return
+        ratio = np.size(self.values[operand.value]) // max(np.size(self.values[result]), 1)
+        axes = step.arguments[1] if len(step.arguments) > 1 else None
+        axes = tuple(axes) if isinstance(axes, list | tuple) else axes
+        axes = axes[0] if isinstance(axes, tuple) and len(axes) == 1 else axes
+        kept = (
+            "_kept"
+            if self.shape(result) and np.ndim(self.values[result]) == len(self.shape(operand.value))
+            else ""
+        )
+        if ratio > 1:
+            yield Term(("mean" if kind == "sum" else "sum") + kept, (operand, axes))
 
     def operands(self, at: int) -> Iterator[Edit]:
         """Take something else in place of an operand, or leave it out."""

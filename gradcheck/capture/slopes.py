@@ -81,5 +81,6 @@ def _measured(trials: Trials, at: int, sample: Sample, value: NDArray[np.float64
     needed = trials.stacked(sample.truth, sample) - base
     step = np.linalg.lstsq(matrix, needed, rcond=1e-12)[0]
     left = np.abs(matrix @ step - needed).max(initial=0.0)
-    explains = bool(left <= RESIDUAL * np.abs(needed).max(initial=0.0) + NOISE)
+    noise = NOISE * np.abs(base).max(initial=1.0)
+    explains = bool(left <= RESIDUAL * np.abs(needed).max(initial=0.0) + noise)
     return Slope(value.ravel(), value.shape, matrix, needed, explains)

@@ -35,12 +35,15 @@ class Place:
         What it is a part of.
     scope
         The function that it is in.
+    in_loop
+        Whether it may be performed several times in a call of this.
     """
 
     node: Any
     operands: tuple[Any, ...]
     parent: Any
     scope: Any
+    in_loop: bool = False
 
 
 @dataclass
@@ -96,14 +99,24 @@ def _saved(owner: ast.ClassDef) -> Iterator[tuple[Any, Any, Any, Any]]:
                     yield scope, one.id, other, target.id
 
 
-def _visit(node: ast.AST, parent: ast.AST | None, scope: ast.AST | None, file: SourceFile) -> None:
+LOOPS = ast.For | ast.While | ast.ListComp | ast.GeneratorExp | ast.SetComp | ast.DictComp
+
+
+def _visit(
+    node: ast.AST,
+    parent: ast.AST | None,
+    scope: ast.AST | None,
+    file: SourceFile,
+    in_loop: bool = False,
+) -> None:
     inner = node if isinstance(node, ast.FunctionDef | ast.Lambda) else scope
+    within = isinstance(node, LOOPS) or (in_loop and inner is scope)
     # indices are computed with Python's integers
     children = [node.value] if isinstance(node, ast.Subscript) else ast.iter_child_nodes(node)
     for child in children:
-        _visit(child, node, inner, file)
+        _visit(child, node, inner, file, within)
     for kind, operands in _operations(node):
-        place = Place(node, tuple(operands), parent, scope)
+        place = Place(node, tuple(operands), parent, scope, in_loop)
         file.places.setdefault(node.lineno, []).append((kind, place))  # type: ignore[attr-defined]
 
 

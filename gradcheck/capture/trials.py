@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.capture.edits import Edit, numbers_after
-from gradcheck.capture.program import Program, Step, Values, begin, performed, proceed
+from gradcheck.capture.program import Program, Ref, Step, Values, begin, proceed
 from gradcheck.numbers.ball import Ball
+from gradcheck.numbers.errors import NoRuleError
 from gradcheck.numbers.rounding import Rounding
 
 Arrays = Mapping[str, NDArray[np.float64]]
@@ -95,9 +96,24 @@ def _root(value: Any) -> int:
     return id(value)
 
 
+def _filled(argument: Any, values: Values) -> Any:
+    if isinstance(argument, Ref):
+        return values[argument.value]
+    if isinstance(argument, list | tuple) and not hasattr(argument, "_fields"):
+        return type(argument)(_filled(one, values) for one in argument)
+    return argument
+
+
 def yielded(step: Step, values: Values) -> Values:
     """Return what an operation adds to the values."""
-    results = zip(step.results, performed(step, values), strict=False)
+    if step.rule is None:
+        raise NoRuleError(f"there is no rule for {step.operation}", step.operation)
+    result = step.rule(
+        *(_filled(one, values) for one in step.arguments),
+        **{name: _filled(one, values) for name, one in step.options.items()},
+    )
+    found = result if isinstance(result, tuple | list) else (result,)
+    results = zip(step.results, found, strict=False)
     return {number: result for number, result in results if number is not None}
 
 
@@ -212,7 +228,8 @@ class Trials:
         if self.writes:
             return self._rerun_all(at, sample, value)
         values = dict(sample.values)
-        proceed(steps, values)
+        for step in steps:
+            values |= yielded(step, values)
         number = self.steps[at].results[0] or 0
         if not steps:
             values[number] = value
