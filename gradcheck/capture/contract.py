@@ -96,7 +96,12 @@ def _called(
         names = list(tensors if wanted is None else wanted)
         for name in tensors:
             tensors[name].requires_grad_(name in names)
-        outputs = subject(tensors)
+        try:
+            outputs = subject(tensors)
+        except Exception:
+            if wanted is None:
+                raise
+            raise _OtherOutputsError from None  # it asks for gradients itself
         if [tuple(one.shape) for one in outputs] != [tuple(one.shape) for one in cotangents]:
             raise _OtherOutputsError
         given = [

@@ -128,6 +128,9 @@ def _check_inputs(row: dict[str, Any], function: Callable[..., Any], inputs: Any
     except TimeoutError:
         row["message"] = row["message"] or f"more than {SECONDS} seconds"
         return
+    except Exception as error:  # a fault of ours, which is to be seen in the table
+        row["message"] = row["message"] or f"{type(error).__name__}: {error}"
+        return
     counts, summary = report.run["counts"], report.summary
     messages = "; ".join(dict.fromkeys(filter(None, summary["message"])))
     refused = messages.partition("no rule for ")[2].partition(";")[0].partition(" ")[0]
