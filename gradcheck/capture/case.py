@@ -145,7 +145,8 @@ def subject_of(
     if "jax" in sys.modules:
         import jax
 
-        if any(isinstance(leaf, jax.Array) for leaf in jax.tree_util.tree_leaves(tuple(inputs))):
+        kinds = (jax.Array, np.ndarray, float)
+        if any(isinstance(leaf, kinds) for leaf in jax.tree_util.tree_leaves(tuple(inputs))):
             from gradcheck.capture.jax_subject import JaxFunction
 
             return JaxFunction(function, inputs, names)

@@ -130,7 +130,15 @@ class JaxFunction:
     def capture(self, arrays: Arrays, cotangents: Sequence[NDArray[Any]]) -> Captured:
         """Record what is computed, forward and backward."""
         given = {name: np.asarray(arrays[name]) for name in self._places}
-        program, dependent = record(self, given, cotangents)
+        import jax
+
+        try:
+            program, dependent = record(self, given, cotangents)
+        except jax.errors.ConcretizationTypeError as error:
+            raise RequestError(
+                "function",
+                "what it does depends on a traced value; use jnp.where, or lax.cond and its like",
+            ) from error
         return Captured(program, dependent)
 
 

@@ -287,6 +287,7 @@ RULES: Mapping[str, Rule] = {
     "stop_gradient": _same,
     "copy": _same,
     "copy_p": _same,
+    "name": _same,
     "optimization_barrier": _same,
     "sharding_constraint": _same,
 }

@@ -60,6 +60,7 @@ RIGHT = {
     "softmax": (lambda x: jax.nn.softmax(x, -1), X),
     "a layer norm of a dict": (layer_norm, {"scale": normal(3), "bias": normal(3)}, X),
     "indices": (lambda x: x[jnp.array([0, 2, 2])].sum(0), X),
+    "an array of NumPy": (jnp.sin, np.linspace(0.5, 2.0, 3)),
     "a linear system": (jnp.linalg.solve, X[:3] + 3 * jnp.eye(3), normal(3, 2)),
     "a convolution": (lambda x, w: jnp.convolve(x, w), normal(6), normal(3)),
 }
@@ -94,3 +95,4 @@ def test_an_if_on_a_traced_value_is_refused():
     report = gradcheck.check(lambda x: jnp.sin(x) if x.sum() > 0 else jnp.cos(x), X, **FEW)
     assert not report.agrees
     assert report.summary["error"].sum() == report.summary["samples"].sum()
+    assert report.summary["message"].str.contains(r"use jnp\.where").all()
