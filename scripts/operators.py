@@ -1,7 +1,7 @@
 """Check PyTorch's own gradients on its own operator database; save the outcomes as CSV.
 
-Takes about five minutes on two cores; needs torch and expecttest. `--only NAME` tries a single operator,
-`--every N` one in so many.
+Takes about five minutes on two cores; needs torch and expecttest. `--only NAME` tries a single
+operator, `--every N` one in so many.
 """
 
 import argparse
