@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from math import factorial
 from typing import Any
 
 import numpy as np
@@ -193,6 +194,14 @@ def _round(x: Any, *, decimals: int = 0) -> Any:
     return _np.rint(x) if decimals == 0 else _np.rint(x * 10.0**decimals) / 10.0**decimals
 
 
+def _polygamma(n: int, x: Any) -> Any:
+    """Return the n-th derivative of digamma, by the zeta function of Hurwitz."""
+    special = import_module("scipy.special")
+    if n == 0:
+        return special.digamma(x)
+    return special.zeta(float(n + 1), x) * float((-1) ** (n + 1) * factorial(n))
+
+
 def _where(condition: Any, a: Any = None, b: Any = None) -> Any:
     return _np.where(condition, a, b)
 
@@ -375,6 +384,7 @@ OTHERS: Mapping[str, Rule] = {
     "bitwise_and": _np.bitwise_and,
     "bitwise_or": _np.bitwise_or,
     "bitwise_not": _np.invert,
+    "polygamma": _polygamma,
     "angle": lambda x: _np.where(x < 0, np.pi, 0.0),
     "isnan": _np.isnan,
     "isinf": _np.isinf,

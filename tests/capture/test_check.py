@@ -61,6 +61,7 @@ RIGHT = {
                 {"w": X, "b": X[0]}, 3),
     "vmap inside": (torch.vmap(lambda row: row.sin().sum() * row), X),
     "a function": (function(saved(torch.sin), sine_slope), X),
+    "functions of gamma": (lambda x: x.lgamma() + x.digamma(), X.abs() + 1),
     "a number": (torch.sigmoid, normal()),
 }  # fmt: skip
 
