@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
+from gradcheck.adapters import normal_range
 from gradcheck.capture.case import Case
+from gradcheck.capture.contract import Point, examine
 from gradcheck.capture.diagnosis import diagnose_recorded
-from gradcheck.capture.model import CapturedModel
+from gradcheck.capture.model import COTANGENT, CapturedModel, cotangents_of
+from gradcheck.capture.torch_function import TorchFunction
 from gradcheck.diagnosis.diagnosis import Diagnosis, diagnose
 from gradcheck.errors import RequestError, guarded
 from gradcheck.harness.block import describe
 from gradcheck.harness.check import check_model
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import draw_model
-from gradcheck.harness.sweep import run_sweep
+from gradcheck.harness.sweep import Outcome, run_sweep
+from gradcheck.judge.reference import Passes
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
+from gradcheck.numbers.rounding import Rounding
 from gradcheck.reports.tables import Report, tabulate
 from gradcheck.suggestions import nearest
 from gradcheck.truth.evidence import evidence
@@ -121,4 +128,28 @@ def stages(
                 )
     except Exception as error:  # a model that raises late; what was found before is not lost
         failed[stage] = describe(error, model)
-    yield tabulate(model, request, outcome, rulings, diagnosis, failed)
+    contract = examined(model, request, outcome) if isinstance(model, CapturedModel) else ()
+    yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract)
+
+
+def examined(model: CapturedModel, request: Request, outcome: Outcome) -> Sequence[Point]:
+    """Call a function in all situations that its callers may bring about, on sample 0.
+
+    JAX has none of them: its arrays do not change, and have no strides.
+    """
+    if not isinstance(model.subject, TorchFunction):
+        return ()
+    dtype = request.dtypes[0]
+    sample = outcome.samples[dtype].select([0]).values
+    rounding = Rounding(np.dtype(dtype), request.ulps)
+
+    def bars_of(cotangents: Sequence[Any]) -> dict[str, Any]:
+        given = {f"{COTANGENT}.{i}": one[None].astype(float) for i, one in enumerate(cotangents)}
+        passes = Passes(model, {**sample, **given}, rounding)
+        held = normal_range(rounding.dtype)
+        return {name: passes.gradient(name, held, 1).bound[0] for name in model.parameters}
+
+    arrays = {name: array[0].astype(dtype) for name, array in sample.items()}
+    given = {name: arrays[name] for name in model.parameters}
+    with np.errstate(all="ignore"):
+        return examine(model.subject, given, cotangents_of(arrays), bars_of)

@@ -99,13 +99,18 @@ def known_right(trials: Trials, sample: Sample) -> set[int]:
     for adjoint in adjoints(trials, sample):
         if adjoint.any() and adjoint.size > 1:
             true.setdefault(adjoint.shape, []).append(adjoint)
+    wrong = {program.gradients[name] for name in trials.wrong}
     right: list[int] = []
     for step in trials.steps[split:]:
         number = step.results[0]
         value = sample.values.get(number) if number is not None else None
-        if isinstance(value, np.ndarray) and any(
-            np.abs(value - one).max() <= ALIKE * np.abs(one).max()
-            for one in true.get(value.shape, ())
+        if (
+            number not in wrong
+            and isinstance(value, np.ndarray)
+            and any(
+                np.abs(value - one).max() <= ALIKE * np.abs(one).max()
+                for one in true.get(value.shape, ())
+            )
         ):
             right.append(number)  # type: ignore[arg-type]
     return trials.behind(right)

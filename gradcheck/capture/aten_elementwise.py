@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from math import factorial
 from typing import Any
 
 import numpy as np
@@ -189,6 +190,18 @@ def _lerp(a: Any, b: Any, weight: Any) -> Any:
     return a + weight * (b - a)
 
 
+def _round(x: Any, *, decimals: int = 0) -> Any:
+    return _np.rint(x) if decimals == 0 else _np.rint(x * 10.0**decimals) / 10.0**decimals
+
+
+def _polygamma(n: int, x: Any) -> Any:
+    """Return the n-th derivative of digamma, by the zeta function of Hurwitz."""
+    special = import_module("scipy.special")
+    if n == 0:
+        return special.digamma(x)
+    return special.zeta(float(n + 1), x) * float((-1) ** (n + 1) * factorial(n))
+
+
 def _where(condition: Any, a: Any = None, b: Any = None) -> Any:
     return _np.where(condition, a, b)
 
@@ -206,14 +219,14 @@ def _is_float(dtype: Any) -> bool:
 
 
 def _to_copy(x: Any, *, dtype: Any = None, **_: Any) -> Any:
-    """Copy, in another format; a mask among floats stands for 0 and 1."""
+    """Copy, in another format; truth values stand for 0 and 1."""
     number: Any = x
     if not isinstance(x, Batched):
         return np.asarray(x).astype(str(dtype).removeprefix("torch.")) if dtype else np.copy(x)
-    if dtype is not None and "bool" in str(dtype) and not x.is_mask:
+    if dtype is not None and "bool" in str(dtype) and x.stored.kind != "b":
         return _np.not_equal(x, 0)
-    if _is_float(dtype) and (x.is_mask or x.is_discrete) and dtype is not None:
-        return _np.where(x, 1.0, 0.0) if x.is_mask else number * 1.0
+    if _is_float(dtype) and x.is_discrete and dtype is not None:
+        return _np.where(x, 1.0, 0.0) if x.stored.kind == "b" else number * 1.0
     return x.copy()
 
 
@@ -293,8 +306,8 @@ ARITHMETIC: Mapping[str, Rule] = {
     "hypot": _np.hypot,
     "logaddexp": _np.logaddexp,
     "logaddexp2": lambda a, b: _np.logaddexp(a * LN_2, b * LN_2) / LN_2,
-    "deg2rad": _np.deg2rad,
-    "rad2deg": _np.rad2deg,
+    "deg2rad": lambda a: a * (np.pi / 180),
+    "rad2deg": lambda a: a * (180 / np.pi),
     "sigmoid": sigmoid,
     "erf": _special("erf"),
     "erfc": _special("erfc"),
@@ -337,7 +350,7 @@ ARITHMETIC: Mapping[str, Rule] = {
     "ge": _np.greater_equal,
     "floor": _np.floor,
     "ceil": _np.ceil,
-    "round": _np.rint,
+    "round": _round,
     "trunc": _np.trunc,
     "remainder": _np.remainder,
     "fmod": _np.fmod,
@@ -371,6 +384,8 @@ OTHERS: Mapping[str, Rule] = {
     "bitwise_and": _np.bitwise_and,
     "bitwise_or": _np.bitwise_or,
     "bitwise_not": _np.invert,
+    "polygamma": _polygamma,
+    "angle": lambda x: _np.where(x < 0, np.pi, 0.0),
     "isnan": _np.isnan,
     "isinf": _np.isinf,
     "isfinite": _np.isfinite,

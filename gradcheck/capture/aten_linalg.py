@@ -125,41 +125,20 @@ def _solve_ex(
 
 
 def factored(a: Any) -> tuple[Any, Any]:
-    """Return both triangular factors in one matrix, and which rows were exchanged: none.
+    """Return what stands for the factors of a matrix where it is solved again.
 
-    The library exchanges rows, so that its error is less than the bound here; what is computed of
-    the factors is the same.
+    Nothing else may look at them: in the place of the exchanges of rows is the matrix itself, and
+    the factors say that none of the pivots is zero.
     """
-    rows = [a[..., i, :] for i in range(a.shape[-1])]
-    for k, pivot in enumerate(rows):
-        for i in range(k + 1, len(rows)):
-            factor = rows[i][..., k : k + 1] / pivot[..., k : k + 1]
-            rest = rows[i][..., k + 1 :] - factor * pivot[..., k + 1 :]
-            rows[i] = _np.concatenate([rows[i][..., :k], factor, rest], axis=-1)
-    pivots = np.broadcast_to(np.arange(1, len(rows) + 1, dtype=np.int32), a.shape[:-1])
-    return _np.stack(rows, axis=-2), pivots
+    return _np.ones_like(a), a
 
 
 def _lu_solve(
-    factors: Any, pivots: Any, b: Any, *, left: bool = True, adjoint: bool = False
+    factors: Any, matrix: Any, b: Any, *, left: bool = True, adjoint: bool = False
 ) -> Any:
-    size = factors.shape[-1]
-    lower = _np.tril(factors, -1) + np.eye(size)
-    product = _np.matmul(lower, _np.triu(factors))
-    orders = np.asarray(pivots).reshape(-1, size)
-    if (orders != np.arange(1, size + 1)).any():
-        if len(orders) > 1:
-            raise NoRuleError("no rule for the exchanges of rows of several matrices")
-        product = product[..., np.argsort(_order(orders[0], size)), :]
-    return _solve(transposed(product) if adjoint else product, b, left)
-
-
-def _order(pivots: Any, size: int) -> Any:
-    """Turn the exchanges of rows of a matrix into an order."""
-    order = np.arange(size)
-    for i, pivot in enumerate(np.asarray(pivots).reshape(-1).tolist()):
-        order[[i, pivot - 1]] = order[[pivot - 1, i]]
-    return order
+    if np.ndim(matrix) != np.ndim(factors):
+        raise NoRuleError("no rule for factors from elsewhere", "aten.linalg_lu_solve")
+    return _solve(transposed(matrix) if adjoint else matrix, b, left)
 
 
 def _triangle(a: Any, upper: bool, unit: bool) -> Any:
@@ -249,6 +228,5 @@ RULES: Mapping[str, Rule] = {
         "_linalg_slogdet": _slogdet,
         "_linalg_det.default of rows": lambda a: _det(transposed(a)),
         "_linalg_slogdet.default of rows": lambda a: _slogdet(transposed(a)),
-        "linalg_lu_factor_ex": lambda a, **_: (*factored(a), _no_error(a)),
     }.items()
 }

@@ -20,7 +20,7 @@ def _axes(dim: Any) -> Any:
 
 
 def _as_float(x: Any) -> Any:
-    return _np.where(x, 1.0, 0.0) if getattr(x, "is_mask", False) else x
+    return _np.where(x, 1.0, 0.0) if getattr(x, "stored", _np.dtype(float)).kind == "b" else x
 
 
 def _sum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:

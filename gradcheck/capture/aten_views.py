@@ -6,6 +6,7 @@ Those that are views in PyTorch return views, so that what is written to one is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -238,6 +239,18 @@ COPIES: Mapping[str, Rule] = {
 }
 
 
+def _strided(x: Any, shape: Any, strides: Any, offset: Any = None) -> Any:
+    """Look at all elements of what is stored by rows, its axes in another order."""
+    order = sorted(range(len(shape)), key=lambda axis: -strides[axis])
+    rows = [shape[axis] for axis in order]
+    by_rows = [prod(rows[place + 1 :]) for place in range(len(rows))]
+    wanted = [strides[axis] for axis in order]
+    alike = all(n == 1 or a == b for n, a, b in zip(rows, by_rows, wanted, strict=True))
+    if offset or prod(rows) != prod(np.shape(x)) or not alike:
+        raise NoRuleError("no rule for aten.as_strided of a part", "aten.as_strided")
+    return np.transpose(np.reshape(x, tuple(rows)), np.argsort(order).tolist())
+
+
 def _copied(result: Any) -> Any:
     return [one.copy() for one in result] if isinstance(result, list) else result.copy()
 
@@ -250,6 +263,7 @@ RULES: Mapping[str, Rule] = {
             **COPIES,
             **{f"{name}_": VIEWS[name] for name in ("t", "transpose", "squeeze", "unsqueeze")},
             "unfold": _unfold,
+            "as_strided.default of rows": _strided,
             "flip": _flip,
             "roll": _roll,
             "repeat": _repeat,

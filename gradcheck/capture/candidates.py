@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations, permutations, product
+import math
+import time
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.capture.edits import (
-    ORIGINAL,
-    Again,
-    Edit,
-    Term,
-    kind_of,
-    with_argument,
-    with_operand,
-)
+from gradcheck.capture.edits import Edit, with_argument, with_operand
 from gradcheck.capture.program import Ref, Step
+from gradcheck.capture.swaps import (
+    AXES,
+    MOVING,
+    REDUCTIONS,
+    SCALARS,
+    UNARY,
+    compatible,
+    factors,
+    fits,
+    is_number,
+    modified,
+    numbers_in,
+    occurrences,
+    operands_of,
+    other_arithmetic,
+    other_functions,
+    other_matrices,
+    other_places,
+    subsets,
+)
+from gradcheck.capture.terms import ORIGINAL, Term, kind_of
 from gradcheck.capture.trials import Trials
-
-UNARY = (
-    "sin", "cos", "tan", "sinh", "cosh", "tanh", "exp", "expm1", "log", "log1p", "sigmoid", "sqrt",
-    "rsqrt", "reciprocal", "square", "abs", "sign",
-)  # fmt: skip
-COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne")
-PAIRS = (("maximum", "minimum"), ("and", "or"))
-PLACED = ("select", "slice", "narrow", "roll", "tril", "triu", "diagonal")
-"""Operations on elements at places that are given by integers."""
-MATRIX = ("matmul", "addmm", "baddbmm", "dot_general")
-REDUCTIONS = ("sum", "mean", "amax", "amin")
-MOVING = ("transpose", "flip", "neg", "abs", "relu", *UNARY)
-"""Operations of one operand that may be left out."""
-SCALARS = (
-    "add", "sub", "rsub", "mul", "div", "pow", "maximum", "minimum", "clamp", "clamp_min",
-    "clamp_max", "where", "masked_fill", "threshold_backward", "leaky_relu_backward",
-    *COMPARISONS,
-)  # fmt: skip
-"""Operations among whose arguments are the user's constants."""
-AXES = 3
-"""Most axes of arrays whose sums are tried over other axes."""
 
 
 class Candidates:
@@ -51,10 +44,12 @@ class Candidates:
     ----------
     trials
         The first sample is one on which a gradient is wrong.
+    deadline
+        When to stop, on the monotonic clock.
     """
 
-    def __init__(self, trials: Trials) -> None:
-        self.trials, self.steps = trials, trials.steps
+    def __init__(self, trials: Trials, deadline: float = math.inf) -> None:
+        self.trials, self.steps, self.deadline = trials, trials.steps, deadline
         self.values = trials.samples[0].values
         self._made = {
             number: i
@@ -65,7 +60,7 @@ class Candidates:
         self._kept: list[tuple[int, NDArray[Any]]] = []
         seen: set[tuple[Any, ...]] = set()
         for number, value in self.values.items():
-            if isinstance(value, np.ndarray | np.generic) and np.asarray(value).dtype.kind in "fb":
+            if isinstance(value, np.ndarray | np.generic) and np.asarray(value).dtype.kind in "fbi":
                 array = np.asarray(value)
                 key = array.dtype.kind, array.shape, array.tobytes()
                 if key not in seen:
@@ -80,9 +75,14 @@ class Candidates:
                 for step in self.steps
                 if kind_of(step.operation) in SCALARS
                 for argument in step.arguments
-                if _is_number(argument)
+                if is_number(argument)
             }
         )
+
+    @property
+    def expired(self) -> bool:
+        """Tell whether the time is up."""
+        return time.monotonic() > self.deadline
 
     def quantities(self, at: int) -> list[tuple[int, NDArray[Any]]]:
         """Return what is known before an operation, the latest first; nothing twice."""
@@ -96,39 +96,52 @@ class Candidates:
     def fitting(self, at: int, shape: tuple[int, ...]) -> Iterator[tuple[Any, NDArray[Any]]]:
         """Find what broadcasts to a shape, perhaps with an axis added."""
         for number, array in self.quantities(at):
-            if _fits(array.shape, shape):
+            if fits(array.shape, shape):
                 yield Ref(number), array
             if 0 < array.ndim < len(shape):
                 axis = array.ndim
-                if _fits((*array.shape, 1), shape) and array.shape[-1] > 1:
+                if fits((*array.shape, 1), shape) and array.shape[-1] > 1:
                     yield Term("unsqueeze", (Ref(number), -1)), np.expand_dims(array, axis)
 
     def near(self, at: int) -> Iterator[Edit]:
         """Change what an operation does: its sign, function, axes, constants, places."""
         step, kind = self.steps[at], kind_of(self.steps[at].operation)
         arguments = step.arguments
+        operands = operands_of(step, kind) if kind in ("mul", "div", "add", "sub") else None
         for pair in (("add", "sub"), ("sub", "add"), ("mul", "div"), ("div", "mul")):
-            if kind == pair[0] and (operands := _pair(step, kind)):
+            if kind == pair[0] and operands:
                 yield Edit(at, Term(pair[1], operands), 0.9)
+        for term in self._other_reduction(step, kind):
+            yield Edit(at, term, 0.87)
         for term in (
-            *_other_arithmetic(step, kind),
-            *_other_functions(step, kind),
-            *_other_matrices(step, kind),
+            *other_arithmetic(step, kind),
+            *other_functions(step, kind),
+            *other_matrices(step, kind),
             *self._other_axes(step, kind),
-            *_other_places(step, kind),
+            *other_places(step, kind),
         ):
             yield Edit(at, term, 1.0)
         if kind in MOVING and arguments and isinstance(arguments[0], Ref):
-            yield Edit(at, arguments[0], 1.0)
-        for place, number in _numbers(step, kind):
+            yield Edit(at, arguments[0], 0.85)
+        if operands and isinstance(operands[0], Ref) and is_number(operands[1]):
+            yield Edit(at, operands[0], 0.88)
+        for place, number in numbers_in(step, kind):
             for other in self._other_numbers(number):
-                yield Edit(at, with_argument(step, place, other), 1.1)
+                cost = self._distance(kind, number, other)
+                yield Edit(at, with_argument(step, place, other), cost)
+
+    def _distance(self, kind: str, number: float, other: float) -> float:
+        """Tell how far a constant is from another: what does nothing may be left out."""
+        if other == 1 and kind in ("mul", "div"):
+            return 0.9
+        written = isinstance(other, int) or other in self.numbers
+        return 1.05 if written or not float(number).is_integer() else 1.15
 
     def _other_numbers(self, number: float) -> list[float]:
         found = [number + 1, number - 1, -number, 2 * number, number / 2, *self.numbers]
         found += [0.0, 1.0, *([1 / number] if number else []), *map(float, self.lengths)]
         found += [1 / n for n in self.lengths]
-        exact = [int(one) if one == int(one) else one for one in found]
+        exact = [int(one) if one.is_integer() else one for one in map(float, found)]
         return [one for one in dict.fromkeys(exact) if one != number]
 
     def _other_axes(self, step: Step, kind: str) -> Iterator[Any]:
@@ -142,10 +155,27 @@ class Candidates:
         first = dim[0] if isinstance(dim, list | tuple) and dim else dim
         from_end = isinstance(first, int) and first < 0
         kept = step.results[0] is not None and len(self.shape(step.results[0])) == ndim
-        for axes in _subsets(ndim, from_end):
+        for axes in subsets(ndim, from_end):
             for form in ("sum", "mean", "sum_kept", "mean_kept"):
                 if form.endswith("kept") == kept or axes is not None:
                     yield Term(form, (operand, axes))
+
+    def _other_reduction(self, step: Step, kind: str) -> Iterator[Any]:
+        """Take the mean for the sum along the same axes, or the sum for the mean."""
+        operand, result = step.arguments[0] if step.arguments else None, step.results[0]
+        if kind not in ("sum", "mean") or not isinstance(operand, Ref) or result is None:
+            return
+        ratio = np.size(self.values[operand.value]) // max(np.size(self.values[result]), 1)
+        axes = step.arguments[1] if len(step.arguments) > 1 else None
+        axes = tuple(axes) if isinstance(axes, list | tuple) else axes
+        axes = axes[0] if isinstance(axes, tuple) and len(axes) == 1 else axes
+        kept = (
+            "_kept"
+            if self.shape(result) and np.ndim(self.values[result]) == len(self.shape(operand.value))
+            else ""
+        )
+        if ratio > 1:
+            yield Term(("mean" if kind == "sum" else "sum") + kept, (operand, axes))
 
     def operands(self, at: int) -> Iterator[Edit]:
         """Take something else in place of an operand, or leave it out."""
@@ -157,16 +187,37 @@ class Candidates:
                     yield Edit(at, argument, 2.0)
         if kind in REDUCTIONS and isinstance(arguments[0], Ref):
             yield Edit(at, arguments[0], 2.0)
-        for number in dict.fromkeys(step.operands):
+        result = () if step.results[0] is None else self.shape(step.results[0])
+        for number, which in occurrences(step):
             array = np.asarray(self.values[number])
-            if array.dtype.kind not in "fb":
+            if array.dtype.kind not in "fbi":
                 continue
+
+            def edit(term: Any, cost: float, number: int = number, which: Any = which) -> Edit:
+                return Edit(at, with_operand(step, number, term, which), cost)
+
             for other, quantity in self.quantities(at):
-                same = quantity.dtype.kind == array.dtype.kind and quantity.ndim == array.ndim
-                if same and other != number and _compatible(quantity.shape, array.shape):
-                    yield Edit(at, with_operand(step, number, Ref(other)), 2.0)
-            for term in _modified(Ref(number), array):
-                yield Edit(at, with_operand(step, number, term), 2.2)
+                same = quantity.dtype.kind == array.dtype.kind and other != number
+                near = quantity.ndim == array.ndim and compatible(quantity.shape, array.shape)
+                spread = kind in SCALARS and fits(quantity.shape, result)
+                if same and (near or spread or kind in UNARY):
+                    yield edit(Ref(other), 2.0)
+            if kind in SCALARS:
+                for constant in self.numbers:
+                    yield edit(constant, 2.1)
+            for term in modified(Ref(number), array):
+                yield edit(term, 2.2)
+            if array.dtype.kind == "f" and 0 < array.ndim <= AXES and kind in SCALARS:
+                for axes in subsets(array.ndim, True):
+                    for form in ("mean_kept", "sum_kept"):
+                        yield edit(Term(form, (Ref(number), axes)), 2.4)
+        if kind == "where":
+            for place, branch in enumerate(arguments[1:], start=1):
+                for other, quantity in self.quantities(at):
+                    if quantity.shape == result and quantity.dtype.kind == "f":
+                        for name in UNARY:
+                            term = Term("mul", (branch, Term(name, (Ref(other),))))
+                            yield Edit(at, with_argument(step, place, term), 2.8)
 
     def results(
         self, at: int, gradient: str | None = None, value: int | None = None, users: Any = ()
@@ -193,15 +244,23 @@ class Candidates:
                     yield edit(Term("mul", (ORIGINAL, number)), 3.1 + far)
                     yield edit(Term("div", (ORIGINAL, number)), 3.1 + far)
             if array.ndim <= AXES:
-                for axes in _subsets(array.ndim):
+                for axes in subsets(array.ndim):
                     for form in ("sum", "mean", "sum_kept", "mean_kept"):
                         yield edit(Term(form, (ORIGINAL, axes)), 3.2)
                     centred = Term("sub", (ORIGINAL, Term("mean_kept", (ORIGINAL, axes))))
                     yield edit(centred, 3.3)
             if array.ndim > 1:
                 yield edit(Term("transpose", (ORIGINAL,)), 3.2)
+                yield from (edit(term, 3.6) for term in self._products(at))
+            if gradient is not None:
+                for other, quantity in self.quantities(len(self.steps)):
+                    if quantity.shape == array.shape and quantity.dtype.kind == "f":
+                        yield edit(Ref(other), 2.0)
+                    elif array.ndim < quantity.ndim <= AXES:
+                        for axes in subsets(quantity.ndim):
+                            yield edit(Term("sum", (Ref(other), axes)), 2.5)
             for term, quantity in self.fitting(at, array.shape):
-                for factor in _factors(term, quantity):
+                for factor in factors(term, quantity):
                     yield edit(factor(ORIGINAL), 3.3 + far)
 
     def values_for(self, at: int, value: int, users: tuple[int, ...]) -> Iterator[Edit]:
@@ -210,7 +269,9 @@ class Candidates:
         for other, quantity in self.quantities(at):
             if other != value and quantity.shape == array.shape and quantity.dtype == array.dtype:
                 yield Edit(at, Ref(other), 2.4, None, value, users)
-        for term in _modified(ORIGINAL, array):
+            if not fits(quantity.shape, array.shape) and quantity.dtype.kind == "f":
+                yield Edit(at, Term("mul", (ORIGINAL, Ref(other))), 3.3, None, value, users)
+        for term in modified(ORIGINAL, array):
             yield Edit(at, term, 2.6, None, value, users)
         yield from self.results(at, None, value, users)
 
@@ -222,171 +283,45 @@ class Candidates:
             if number is not None and np.asarray(self.values[number]).dtype.kind == "f":
                 yield place, np.asarray(self.values[number])
 
+    def _products(self, at: int) -> Iterator[Any]:
+        """Multiply what an operation yields by a matrix."""
+        for number, quantity in self.quantities(at):
+            if quantity.ndim > 1 and quantity.dtype.kind == "f":
+                for other in (Ref(number), Term("transpose", (Ref(number),))):
+                    yield Term("matmul", (ORIGINAL, other))
+                    yield Term("matmul", (other, ORIGINAL))
+
+    def factors(self, at: int) -> Iterator[Edit]:
+        """Give an operand a factor, of operations that a factor cannot be drawn out of."""
+        step, kind = self.steps[at], kind_of(self.steps[at].operation)
+        if kind in ("mul", "div", "neg", "add", "sub", "rsub"):
+            return
+        for number in dict.fromkeys(step.operands):
+            array = np.asarray(self.values[number])
+            if array.dtype.kind == "f":
+                for term, quantity in self.fitting(at, array.shape):
+                    for factor in factors(term, quantity):
+                        yield Edit(at, with_operand(step, number, factor(Ref(number))), 3.4)
+                    for form in ("add", "sub") if kind in UNARY else ():
+                        total = Term(form, (Ref(number), term))
+                        yield Edit(at, with_operand(step, number, total), 3.5)
+
     def terms(self, at: int, gradient: str | None = None) -> Iterator[Edit]:
         """Give an operand of a sum a factor, or the sum another term."""
         step, kind = self.steps[at], kind_of(self.steps[at].operation)
         if gradient is None and kind in ("add", "sub", "rsub"):
             for number in dict.fromkeys(step.operands):
                 array = np.asarray(self.values[number])
-                if array.dtype.kind == "f":
-                    for n in (2, *self.lengths):
+                if array.dtype.kind in "fi":
+                    for length in (2, *self.lengths):
                         for form in ("mul", "div"):
-                            term = Term(form, (Ref(number), n))
-                            yield Edit(at, with_operand(step, number, term), 4.0)
+                            scaled = Term(form, (Ref(number), length))
+                            yield Edit(at, with_operand(step, number, scaled), 4.0)
                     for term, quantity in self.fitting(at, array.shape):
-                        for factor in _factors(term, quantity):
+                        for factor in factors(term, quantity):
                             yield Edit(at, with_operand(step, number, factor(Ref(number))), 4.0)
         for place, array in self._changeable(step, gradient):
             for term, quantity in self.fitting(at, array.shape):
                 if quantity.dtype.kind == "f":
                     for form in ("add", "sub"):
                         yield Edit(at, Term(form, (ORIGINAL, term)), 4.2, gradient, place)
-
-
-def _is_number(argument: Any) -> bool:
-    return isinstance(argument, int | float) and not isinstance(argument, bool)
-
-
-def _numbers(step: Step, kind: str) -> Iterator[tuple[int, float]]:
-    """Find the user's constants among the arguments."""
-    if kind in SCALARS:
-        for place, argument in enumerate(step.arguments):
-            if _is_number(argument):
-                yield place, argument
-
-
-def constants(step: Step) -> list[tuple[int, float]]:
-    """Return the places and values of the user's constants among the arguments."""
-    return list(_numbers(step, kind_of(step.operation)))
-
-
-def _fits(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
-    """Tell whether one shape broadcasts to another."""
-    try:
-        return np.broadcast_shapes(shape, whole) == whole
-    except ValueError:
-        return False
-
-
-def _compatible(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    near = _fits(shape, other) or _fits(other, shape)
-    return shape == other or (1 in (*shape, *other) and near)
-
-
-def _subsets(ndim: int, from_end: bool = False) -> list[Any]:
-    """Return an axis, several, or none for all."""
-    first = -ndim if from_end else 0
-    found: list[Any] = [
-        axes if count > 1 else axes[0]
-        for count in range(1, ndim)
-        for axes in combinations(range(first, first + ndim), count)
-    ]
-    return [*found, None] if ndim else []
-
-
-def _pair(step: Step, kind: str) -> tuple[Any, Any] | None:
-    """Return the operands of a binary operation as they are written."""
-    if len(step.arguments) != 2 or step.options.get("alpha", 1) != 1:
-        return None
-    a, b = step.arguments
-    return (b, a) if kind == "rsub" else (a, b)
-
-
-def _other_arithmetic(step: Step, kind: str) -> Iterator[Any]:
-    pair = _pair(step, kind)
-    if pair is None or step.options.get("rounding_mode"):
-        return
-    a, b = pair
-    if kind in ("add", "sub", "rsub", "mul", "div"):
-        for form, (one, other) in product(("add", "sub", "mul", "div"), ((a, b), (b, a))):
-            if form != ("sub" if kind == "rsub" else kind) or one is not a:
-                yield Term(form, (one, other))
-    if kind == "pow":
-        yield Term("mul", (a, b))
-    for names in (COMPARISONS, *PAIRS):
-        if kind in names:
-            yield from (Term(name, (a, b)) for name in names if name != kind)
-
-
-def _other_functions(step: Step, kind: str) -> Iterator[Any]:
-    arguments = step.arguments
-    if kind in UNARY and len(arguments) == 1:
-        yield from (Term(name, (arguments[0],)) for name in UNARY if name != kind)
-    if kind in ("where", "select_n") and len(arguments) == 3:
-        yield Again((arguments[0], arguments[2], arguments[1]), step.options)
-    if kind == "threshold_backward" and len(arguments) == 3:
-        yield Term("masked", (arguments[0], Term("lt", (arguments[1], arguments[2]))))
-
-
-def _other_matrices(step: Step, kind: str) -> Iterator[Any]:
-    """Transpose factors, and exchange them."""
-    if kind not in MATRIX or len(step.arguments) < 2:
-        return
-    *first, a, b = step.arguments
-    for (one, other), turned in product(permutations((a, b)), product((False, True), repeat=2)):
-        if one is a and not any(turned):
-            continue
-        factors = (
-            Term("transpose", (factor,)) if turn else factor
-            for factor, turn in zip((one, other), turned, strict=True)
-        )
-        yield Again((*first, *factors), step.options)
-
-
-def _other_places(step: Step, kind: str) -> Iterator[Any]:
-    if kind not in PLACED:
-        return
-    places = [
-        i for i, one in enumerate(step.arguments) if i and isinstance(one, int) and _is_number(one)
-    ]
-    for shift in (1, -1):
-        for count in (1, 2):
-            for chosen in combinations(places, count):
-                arguments = list(step.arguments)
-                for place in chosen:
-                    arguments[place] += shift
-                yield Again(tuple(arguments), step.options)
-    if kind == "roll":
-        shifts = step.arguments[1]
-        turned = [-one for one in shifts] if isinstance(shifts, list | tuple) else -shifts
-        yield with_argument(step, 1, turned)
-    if kind in ("tril", "triu"):
-        yield Term("transpose", (Again((Term("transpose", (step.arguments[0],)),
-                                        *step.arguments[1:]), step.options),))  # fmt: skip
-
-
-def _modified(operand: Any, array: NDArray[Any]) -> Iterator[Any]:
-    """Return what may stand for an operand of which it is a part."""
-    if array.dtype.kind == "b":
-        yield Term("not", (operand,))
-        return
-    yield Term("sub", (1, operand))
-    yield Term("add", (1, operand))
-    yield Term("mul", (operand, operand))
-    yield Term("sub", (1, Term("mul", (operand, operand))))
-    yield Term("neg", (operand,))
-    for name in UNARY:
-        yield Term(name, (operand,))
-
-
-Factor = Callable[[Any], Any]
-
-
-def _factors(term: Any, array: NDArray[Any]) -> list[Factor]:
-    """Return by what something can be multiplied, given a quantity."""
-    if array.dtype.kind == "b":
-        return [
-            lambda one: Term("masked", (one, term)),
-            lambda one: Term("masked", (one, Term("not", (term,)))),
-        ]
-    square = Term("mul", (term, term))
-    inside: Sequence[Any] = (
-        term,
-        Term("sub", (1, term)),
-        Term("add", (1, term)),
-        square,
-        Term("sub", (1, square)),
-    )
-    multiplied = [lambda one, by=by: Term("mul", (one, by)) for by in inside]
-    divided = [lambda one, by=by: Term("div", (one, by)) for by in (term, square)]
-    return [*multiplied, *divided]

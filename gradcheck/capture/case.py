@@ -142,6 +142,14 @@ def subject_of(
             from gradcheck.capture.torch_function import TorchFunction
 
             return TorchFunction(function, inputs, names)
+    if "jax" in sys.modules:
+        import jax
+
+        kinds = (jax.Array, np.ndarray, float)
+        if any(isinstance(leaf, kinds) for leaf in jax.tree_util.tree_leaves(tuple(inputs))):
+            from gradcheck.capture.jax_subject import JaxFunction
+
+            return JaxFunction(function, inputs, names)
     raise RequestError("inputs", "expected tensors of PyTorch or arrays of JAX, got neither")
 
 

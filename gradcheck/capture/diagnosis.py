@@ -31,8 +31,6 @@ AT_ONCE = 2**22
 MOST = 2**24
 """Numbers of all leaves times directions, beyond which no mend is looked for."""
 SAMPLES = 3
-SHOWN = 3
-"""Suspects, of which nothing is proved."""
 SECONDS = 5.0
 """For the search."""
 
@@ -81,7 +79,7 @@ def diagnose_recorded(
             wrong=len(samples),
             samples=len(samples),
         )
-        for suspect in suspects[:SHOWN]
+        for suspect in suspects[:1]
         if suspect.line is not None
     ]
     return Diagnosis(tuple(findings), dtype=dtype)

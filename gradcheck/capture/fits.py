@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.capture.candidates import Candidates, constants
-from gradcheck.capture.edits import ORIGINAL, Edit, Term, kind_of, with_argument, with_operand
+from gradcheck.capture.candidates import Candidates
+from gradcheck.capture.edits import Edit, with_argument, with_operand
 from gradcheck.capture.program import Ref
-from gradcheck.capture.trials import RESIDUAL, Slope, Trials
+from gradcheck.capture.slopes import RESIDUAL, Slope
+from gradcheck.capture.swaps import constants
+from gradcheck.capture.terms import ORIGINAL, Term, kind_of
+from gradcheck.capture.trials import Trials
 
 ROUNDS = 12
 """Of the secant method."""
@@ -42,7 +45,7 @@ def simple_numbers(fitted: float, known: list[float]) -> Iterator[float]:
     found += [float(f"{fitted:.{digits}g}") for digits in range(1, 17)]
     near = [one for one in found if abs(one - fitted) <= NEAR * abs(fitted)]
     for one in dict.fromkeys(near):
-        yield int(one) if one == int(one) else one
+        yield int(one) if float(one).is_integer() else one
 
 
 def fitted_constants(candidates: Candidates, at: int) -> Iterator[Edit]:
@@ -56,6 +59,25 @@ def fitted_constants(candidates: Candidates, at: int) -> Iterator[Edit]:
         fitted = _fitted(trials, edit, float(number))
         if fitted is not None:
             yield from map(edit, simple_numbers(fitted, candidates.numbers))
+
+
+def fitted_everywhere(candidates: Candidates, old: float) -> Iterator[Edit]:
+    """Change a constant wherever the backward pass has it."""
+    trials, split = candidates.trials, len(candidates.trials.program.forward)
+    users = tuple(
+        at
+        for at in range(split, len(candidates.steps))
+        if any(number == old for _, number in constants(candidates.steps[at]))
+    )
+    if len(users) < 2:
+        return
+
+    def edit(number: float) -> Edit:
+        return Edit(users[0], number, 1.3, users=users, old=old)
+
+    fitted = _fitted(trials, edit, float(old))
+    if fitted is not None:
+        yield from map(edit, simple_numbers(fitted, candidates.numbers))
 
 
 def fitted_scale(candidates: Candidates, at: int, gradient: str | None) -> Iterator[Edit]:
@@ -136,6 +158,8 @@ def missing_terms(candidates: Candidates, at: int, slope: Slope) -> Iterator[Edi
     whole = needed + matrix @ slope.value
     others = list(_cofactors(candidates, at, slope))
     for terms, arrays, cost in _library(candidates, at, slope):
+        if candidates.expired:
+            return
         effects = arrays @ matrix.T
         for operand, cofactor in others:
             for i, number in _matches(arrays @ (matrix * cofactor).T, needed, slope):
@@ -211,9 +235,9 @@ def _library(candidates: Candidates, at: int, slope: Slope) -> Library:
     """Yield products of quantities and their sums along axes, with their terms, by size."""
     size = max(slope.value.size, 1)
     sources = [
-        (term, np.broadcast_to(array, slope.shape).ravel())
+        (term, np.broadcast_to(array, slope.shape).ravel().astype(float))
         for term, array in candidates.fitting(at, slope.shape)
-        if array.dtype.kind == "f" and np.isfinite(array).all()
+        if array.dtype.kind in "fi" and np.isfinite(array).all()
     ][:SOURCES]
     if not sources:
         return

@@ -8,22 +8,25 @@ and leaves the right ones as they are is proved by the caller, and only then cla
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.capture.adjoints import known_right, repeated
 from gradcheck.capture.candidates import Candidates
-from gradcheck.capture.edits import Edit, kind_of
-from gradcheck.capture.fits import fitted_constants, fitted_scale, missing_terms
+from gradcheck.capture.edits import Edit
+from gradcheck.capture.fits import fitted_constants, fitted_everywhere, fitted_scale, missing_terms
 from gradcheck.capture.program import Line, Program
-from gradcheck.capture.sources import Wording
-from gradcheck.capture.trials import Sample, Slope, Trials, sampled, slope_of
+from gradcheck.capture.slopes import Slope, slope_of
+from gradcheck.capture.swaps import constants
+from gradcheck.capture.terms import kind_of
+from gradcheck.capture.trials import Sample, Trials, sampled
+from gradcheck.capture.wording import Wording
 
-SECONDS = 10.0
+SECONDS = 5.0
 """For which changes are tried."""
 PROOFS = 8
 """Most changes that are tried to be proved."""
@@ -107,22 +110,35 @@ def find_mend(
     with np.errstate(all="ignore"):
         samples = [sampled(*one) for one in zip(programs, leaves, truths, strict=True)]
     trials = Trials(_alike(samples))
-    if not trials.wrong:
+    if not trials.wrong and not trials.absent:
         return ()
-    places = _places(trials)
+    search = _Search(trials, Candidates(trials, deadline))
+    wording = Wording(trials, search.candidates)
+    absent = _absent(trials, wording)
+    if not trials.wrong:
+        return absent
+    places = _places(trials, wording.foreign(), wording.groups())
     places = [
         replace(one, slope=slope_of(trials, one.at, trials.samples[0]))
-        if one.gradient is None and not one.users and time.monotonic() < deadline
+        if one.gradient is None and not one.users and one.at not in trials.repeats
         else one
         for one in places
     ]
-    possible = [one for one in places if one.slope is None or one.slope.explains]
-    search = _Search(trials, Candidates(trials), deadline)
-    wording = Wording(trials, search.candidates)
-    edit = _first_proved(search.edits(possible, wording), prove)
+    trials.hopeless = {one.at for one in places if one.slope is not None and not one.slope.explains}
+    edit = _first_proved(search.edits(places, wording), prove)
     if edit is not None:
-        return (_told(trials, wording, edit),)
-    return _unproved(trials, wording, places)
+        return _told(trials, wording, edit), *absent
+    return *_unproved(trials, wording, places), *absent
+
+
+def _absent(trials: Trials, wording: Wording) -> tuple[Suspect, ...]:
+    """Tell which gradients are not there and are not zero."""
+    line = wording.returning()
+    where, source = wording.place(line), wording.source(line)
+    return tuple(
+        Suspect(line, source, "return", f"{where}: `{source}` returns no gradient of {name}")
+        for name in trials.absent
+    )
 
 
 def _first_proved(edits: Iterator[Edit], prove: Callable[[Edit], bool]) -> Edit | None:
@@ -135,7 +151,6 @@ class _Search:
 
     trials: Trials
     candidates: Candidates
-    deadline: float
 
     def edits(self, places: Sequence[_Place], wording: Wording) -> Iterator[Edit]:
         """Yield changes; what behind true adjoints or cannot be written as code is put off."""
@@ -155,19 +170,19 @@ class _Search:
                     )
                 )
                 for edit in passing:
-                    if "[" in wording.mend(edit):
-                        wordy.append(edit)
-                    else:
+                    if wording.is_code(edit):
                         yield edit
+                    else:
+                        wordy.append(edit)
         yield from wordy
 
     def _passing(self, places: Sequence[_Place], stage: Stage) -> Iterator[Edit]:
         for place in places:
             for edit in stage(self.candidates, place):
-                if time.monotonic() > self.deadline:
+                if self.candidates.expired:
                     return
                 if self.trials.passes(edit):
-                    yield edit
+                    yield self.trials.everywhere(edit)
 
 
 def _alike(samples: Sequence[Sample]) -> list[Sample]:
@@ -184,7 +199,9 @@ def _operations(program: Program) -> list[tuple[object, ...]]:
     return [(one.operation, one.operands, one.results, one.line) for one in program.steps]
 
 
-def _places(trials: Trials) -> list[_Place]:
+def _places(
+    trials: Trials, foreign: Collection[int], groups: Sequence[Sequence[int]]
+) -> list[_Place]:
     """Find the operations in which the fault can be, in order."""
     gradients = trials.program.gradients
     innocent = trials.behind(gradients[name] for name in trials.right)
@@ -193,11 +210,18 @@ def _places(trials: Trials) -> list[_Place]:
     suspects = [
         at
         for at in sorted(behind - innocent)
-        if trials.steps[at].line and kind_of(trials.steps[at].operation) not in SAME
+        if trials.steps[at].line
+        and at not in foreign
+        and kind_of(trials.steps[at].operation) not in SAME
     ]
-    found = [_Place(at) for at in suspects]
+    own, later = set(suspects), set[int]()
+    for group in groups:
+        first, *others = group if own.issuperset(group) else group[:1]
+        if others:
+            trials.repeats[first] = tuple(others)
+            later |= set(others)
+    found = [_Place(at) for at in suspects if at not in later]
     made = {n: i for i, step in enumerate(trials.steps) for n in step.results if n is not None}
-    own = {one.at for one in found}
     for name in trials.wrong:
         at = made.get(gradients[name] or 0, len(trials.steps) - 1)
         if at not in own or gradients[name] not in trials.steps[at].results:
@@ -236,6 +260,8 @@ def _near(candidates: Candidates, place: _Place) -> Iterator[Edit]:
 def _constants(candidates: Candidates, place: _Place) -> Iterator[Edit]:
     if place.gradient is None and not place.users:
         yield from fitted_constants(candidates, place.at)
+        for _, number in constants(candidates.steps[place.at]):
+            yield from fitted_everywhere(candidates, number)
 
 
 def _operands(candidates: Candidates, place: _Place) -> Iterator[Edit]:
@@ -246,6 +272,8 @@ def _operands(candidates: Candidates, place: _Place) -> Iterator[Edit]:
 def _results(candidates: Candidates, place: _Place) -> Iterator[Edit]:
     if place.value is not None:
         return candidates.values_for(place.at, place.value, place.users)
+    if place.gradient is None:
+        return chain(candidates.results(place.at), candidates.factors(place.at))
     return candidates.results(place.at, place.gradient)
 
 
@@ -285,7 +313,10 @@ def _unproved(trials: Trials, wording: Wording, places: Sequence[_Place]) -> tup
     """Rank lines by whether a change of what they yield can explain all wrong gradients."""
     explaining = [one for one in places if one.slope is not None and one.slope.explains]
     unknown = [one for one in places if one.slope is None]
-    ranked = [*reversed(explaining), *reversed(unknown)]
+    ranked = [
+        *reversed(explaining),
+        *sorted(unknown, key=lambda one: (bool(one.gradient), -one.at)),
+    ]
     ranked += [one for one in reversed(places) if one not in ranked]
     found: dict[Line | None, Suspect] = {}
     for place in ranked:

@@ -244,23 +244,25 @@ def passes_of(programs: Any) -> tuple[Any, Any, Any]:
     def forward(xp: Any, v: Any, t: Any) -> None:
         runs[t] = program, values = started(v)
         proceed(program.forward, values)
-        _write(t, values, program.leaves.values())
+        _write(t, values, program)
         t["loss"] = total(program, values)
 
     def backward(xp: Any, v: Any, t: Any, d: Any) -> None:
         program, values = runs.pop(t)
         proceed(program.backward, values)
-        _write(t, values, program.leaves.values())
+        _write(t, values, program)
         for key, number in program.gradients.items():
             d[key] = np.zeros_like(v[key]) if number is None else needed(values, number)
 
     return loss, forward, backward
 
 
-def _write(t: Any, values: Values, leaves: Any) -> None:
-    """Show the quantities on a board, so that overflows and undefined ones are seen."""
+def _write(t: Any, values: Values, program: Program) -> None:
+    """Show what was computed on a board, so that overflows and undefined quantities are seen."""
+    given = {*program.leaves.values(), *program.constants}
     for number, value in values.items():
-        if isinstance(value, Batched) and not value.is_discrete and number not in set(leaves):
+        computed = isinstance(value, Batched) and number not in given
+        if computed and value.size and not value.is_discrete:
             t[f"quantity.{number}"] = value
 
 

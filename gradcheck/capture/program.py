@@ -56,6 +56,8 @@ class Step:
         The numbers of the values it yields, `None` for one that is no array.
     line
         Where it was asked for; `None` if not by the user's code.
+    near
+        Where what it takes was asked for, if it was not itself: a framework's derivative of that.
     """
 
     operation: str
@@ -64,6 +66,7 @@ class Step:
     options: Mapping[str, Any]
     results: tuple[int | None, ...]
     line: Line | None = None
+    near: Line | None = None
 
     @property
     def operands(self) -> tuple[int, ...]:
@@ -161,7 +164,7 @@ def performed(step: Step, values: Values, like: Any = None) -> tuple[Any, ...]:
             **{name: _filled(option, values) for name, option in step.options.items()},
         )
     except Exception as error:
-        vars(error).setdefault(LINE, step.line)
+        vars(error).setdefault(LINE, step.line or step.near)
         raise
     results = result if isinstance(result, tuple | list) else (result,)
     return tuple(_lifted(one, like) for one in results)
@@ -177,7 +180,7 @@ def needed(values: Values, number: int) -> Any:
     """
     value = values[number]
     if isinstance(value, _Missing):
-        operation, line = value.step.operation, value.step.line
+        operation, line = value.step.operation, value.step.line or value.step.near
         raise NoRuleError(f"there is no rule for {operation}{place_of(line)}", operation)
     return value
 

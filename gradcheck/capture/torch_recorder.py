@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ class Recording:
         self.branches: list[Line | None] = []
         self.random: list[Line | None] = []
         self._drawn: set[bytes] = set()
+        self._lines: dict[int, Line | None] = {}
+        self._fixed: set[int] = set()  # what is computed of constants alone
         self.backward = False
         self._numbers: dict[int, int] = {}
         self._places: dict[tuple[Any, ...], int] = {}
@@ -73,7 +76,9 @@ class Recording:
         """Add an operation that was performed."""
         name, line = str(function), user_line()
         if name in READ_OUT:
-            self.branches.append(line)
+            known = map(self.known, _tensors(args))
+            if any(n is not None and n not in self.program.constants for n in known):
+                self.branches.append(line)
             return
         drawn = name.split(".")[1] in RANDOM
         flat = results if isinstance(results, tuple | list) else (results,)
@@ -91,8 +96,18 @@ class Recording:
         arguments = self._referred(args)
         options = {key: self._referred(value) for key, value in kwargs.items()}
         numbers = tuple(self._result(one) if is_tensor(one) else None for one in flat)
-        rule = rule_of(f"{name}{BY_ROWS}") if _is_by_rows(args) else None
-        step = Step(name, rule or rule_of(name), arguments, options, numbers, line)
+        rule = rule_of(f"{name}{BY_ROWS}") if _is_by_rows(name, args) else None
+        rule = rule or rule_of(name)
+        step = Step(name, rule, arguments, options, numbers, line)
+        is_fixed = all(n in self.program.constants or n in self._fixed for n in step.operands)
+        if not is_fixed and _is_coarser(args, flat):  # a bar holds for one format
+            step = replace(step, operation=f"{name} in {flat[0].dtype}", rule=None)
+        if line is None:
+            near = (self._lines.get(number) for number in step.operands)
+            step = replace(step, near=next(filter(None, near), None))
+        self._lines |= {number: line or step.near for number in numbers if number is not None}
+        if is_fixed:
+            self._fixed |= {number for number in numbers if number is not None}
         (self.program.backward if self.backward else self.program.forward).append(step)
 
     def _is_followed(self, results: Sequence[Any], arguments: Any) -> bool:
@@ -100,7 +115,8 @@ class Recording:
         operands = list(_tensors(arguments))
         numbers = [self.known(operand) for operand in operands]
         constants = self.program.constants
-        if any(number is not None and number not in constants for number in numbers):
+        known = [number for number in numbers if number is not None]
+        if any(number not in constants and number not in self._fixed for number in known):
             return True
         return bool(operands) and any(one.dtype.is_floating_point for one in _tensors(results))
 
@@ -124,14 +140,31 @@ class Recording:
         return number
 
 
-def _is_by_rows(args: Any) -> bool:
-    return bool(args) and is_tensor(args[0]) and bool(args[0].is_contiguous())
+def _is_by_rows(name: str, args: Any) -> bool:
+    if not (args and is_tensor(args[0]) and args[0].is_contiguous()):
+        return False
+    return "as_strided" not in name or args[0].storage_offset() == 0
 
 
 def _place(tensor: Any) -> tuple[Any, ...]:
     storage = tensor.untyped_storage().data_ptr() if tensor.layout is _strided() else id(tensor)
     offset = tensor.storage_offset() if tensor.layout is _strided() else 0
     return storage, offset, tuple(tensor.shape), tensor.stride(), tensor.dtype
+
+
+def _is_coarser(operands: Any, results: Sequence[Any]) -> bool:
+    """Tell whether an operation yields fewer digits than some of its operands have."""
+    formats, found = (
+        [_eps(one.dtype) for one in _tensors(some) if one.dtype.is_floating_point]
+        for some in (operands, results)
+    )
+    return bool(formats and found) and max(found) > min(formats)
+
+
+def _eps(dtype: Any) -> float:
+    import torch
+
+    return float(torch.finfo(dtype).eps)
 
 
 def _tensors(argument: Any) -> Iterator[Any]:
@@ -161,6 +194,8 @@ def array_of(tensor: Any) -> NDArray[Any]:
     import torch
 
     tensor = tensor.detach()
+    if tensor._is_zerotensor():
+        tensor = torch.zeros(tensor.shape, dtype=tensor.dtype)
     if tensor.dtype in (torch.bfloat16, torch.float16):
         tensor = tensor.double()
     return np.asarray(tensor.resolve_conj().resolve_neg().cpu())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.capture.edits import Edit, numbers_after
-from gradcheck.capture.program import Program, Step, Values, begin, performed, proceed
+from gradcheck.capture.program import Program, Ref, Step, Values, begin, proceed
 from gradcheck.numbers.ball import Ball
+from gradcheck.numbers.errors import NoRuleError
 from gradcheck.numbers.rounding import Rounding
 
 Arrays = Mapping[str, NDArray[np.float64]]
@@ -82,13 +84,36 @@ def _radii(program: Program, leaves: Arrays) -> dict[str, NDArray[np.float64]]:
     for name, number in program.gradients.items():
         ball = None if number is None else values[number]
         if isinstance(ball, Ball):
-            found[name] = np.asarray(ball.rad)[0]
+            mid, rad = ball.whole()
+            found[name] = np.broadcast_to(rad, mid.shape)[0]
     return found
+
+
+def _root(value: Any) -> int:
+    """Identify the memory that an array is, or shows a part of."""
+    while isinstance(value, np.ndarray) and isinstance(value.base, np.ndarray):
+        value = value.base
+    return id(value)
+
+
+def _filled(argument: Any, values: Values) -> Any:
+    if isinstance(argument, Ref):
+        return values[argument.value]
+    if isinstance(argument, list | tuple) and not hasattr(argument, "_fields"):
+        return type(argument)(_filled(one, values) for one in argument)
+    return argument
 
 
 def yielded(step: Step, values: Values) -> Values:
     """Return what an operation adds to the values."""
-    results = zip(step.results, performed(step, values), strict=False)
+    if step.rule is None:
+        raise NoRuleError(f"there is no rule for {step.operation}", step.operation)
+    result = step.rule(
+        *(_filled(one, values) for one in step.arguments),
+        **{name: _filled(one, values) for name, one in step.options.items()},
+    )
+    found = result if isinstance(result, tuple | list) else (result,)
+    results = zip(step.results, found, strict=False)
     return {number: result for number, result in results if number is not None}
 
 
@@ -118,7 +143,15 @@ class Trials:
             if not all(one.holds(name, one.values[gradients[name] or 0]) for one in samples)
         ]
         self.right = [name for name in present if name not in self.wrong]
+        self.hopeless: set[int] = set()  # operations of which no change of values explains all
+        self.repeats: dict[int, tuple[int, ...]] = {}  # the same code, at other times
+        self._roots = {number: _root(value) for number, value in samples[0].values.items()}
         self.writes = any(set(step.operands) & set(step.results) for step in self.steps)
+        self.before = {*self.program.leaves.values(), *self.program.constants}
+        self.before |= {n for step in self.program.forward for n in step.results if n is not None}
+        written = {n for step in self.steps for n in step.operands if n in step.results}
+        roots = {self._roots[n] for n in written}
+        self.writes_forward = any(self._roots[n] in roots for n in self.before)
         self.fresh = list(islice(numbers_after(self.program), 256))
 
     def behind(self, targets: Iterable[int | None]) -> set[int]:
@@ -126,9 +159,17 @@ class Trials:
         waiting, found = set(targets), set()
         for i in reversed(range(len(self.steps))):
             step = self.steps[i]
-            if waiting & set(step.results) - {None}:
+            if waiting & self._changed(step):
                 found.add(i)
                 waiting |= set(step.operands)
+        return found
+
+    def _changed(self, step: Step) -> set[int | None]:
+        """Return what an operation yields; if it writes, also what shares the memory."""
+        found: set[int | None] = set(step.results) - {None}
+        written = {self._roots[one] for one in step.results if one in step.operands}
+        if written:
+            found |= {number for number, root in self._roots.items() if root in written}
         return found
 
     def after(self, at: int) -> list[int]:
@@ -142,6 +183,12 @@ class Trials:
                 if i in needed:
                     found.append(i)
         return found
+
+    def everywhere(self, edit: Edit) -> Edit:
+        """Return a change of an operation as often as its code is run."""
+        if edit.users or edit.gradient is not None:
+            return edit
+        return dataclasses.replace(edit, repeats=self.repeats.get(edit.at, ()))
 
     def passes(self, edit: Edit) -> bool:
         """Tell whether a change makes all gradients right, on every sample."""
@@ -157,26 +204,37 @@ class Trials:
 
     def gradients(self, edit: Edit, sample: Sample) -> dict[str, Any]:
         """Return the gradients with a change, on one sample."""
-        if self.writes or edit.gradient is not None or edit.users:
+        edit = self.everywhere(edit)
+        if self.writes or edit.gradient is not None or edit.users or edit.repeats:
             program = edit.applied(sample.program)
-            values = _begun(program, sample.leaves)
-            proceed(program.steps, values)
+            if edit.at >= len(program.forward) and not self.writes_forward:
+                values = {n: value for n, value in sample.values.items() if n in self.before}
+                proceed(program.backward, values)
+            else:
+                values = _begun(program, sample.leaves)
+                proceed(program.steps, values)
             return {
                 name: values[number]
                 for name, number in program.gradients.items()
                 if number is not None
             }
-        steps = edit.replacement(sample.program.steps[edit.at], iter(self.fresh))
-        return self.rerun(edit.at, sample, steps)
+        step = sample.program.steps[edit.at]
+        return self.rerun(edit.at, sample, edit.replacement(step, iter(self.fresh)))
 
     def rerun(
         self, at: int, sample: Sample, steps: Sequence[Step] = (), value: Any = None
     ) -> dict[str, Any]:
         """Return the gradients if operations take the place of one, or yield a given value."""
+        if self.writes:
+            return self._rerun_all(at, sample, value)
         values = dict(sample.values)
-        proceed(steps, values)
+        for step in steps:
+            values |= yielded(step, values)
+        number = self.steps[at].results[0] or 0
         if not steps:
-            values[self.steps[at].results[0] or 0] = value
+            values[number] = value
+        elif at in self.hopeless and np.shape(values[number]) == np.shape(sample.values[number]):
+            raise ValueError("no values of this shape make the gradients right")
         for i in self._cone(at):
             values |= yielded(sample.program.steps[i], values)
         return {
@@ -184,6 +242,19 @@ class Trials:
             for name, number in self.program.gradients.items()
             if number is not None
         }
+
+    def _rerun_all(self, at: int, sample: Sample, value: Any) -> dict[str, Any]:
+        program = sample.program
+        values = _begun(program, sample.leaves)
+        proceed(program.steps[: at + 1], values)
+        number = program.steps[at].results[0] or 0
+        if number in program.steps[at].operands:
+            values[number][...] = value
+        else:
+            values[number] = value
+        proceed(program.steps[at + 1 :], values)
+        gradients = program.gradients.items()
+        return {name: values[number] for name, number in gradients if number is not None}
 
     def _cone(self, at: int) -> list[int]:
         cones: dict[int, list[int]] = self.__dict__.setdefault("_cones", {})
@@ -200,78 +271,3 @@ class Trials:
                 for name in names
             ]
         )
-
-
-@dataclass(frozen=True)
-class Slope:
-    """How the gradients depend on what an operation yields, where that is linear.
-
-    Parameters
-    ----------
-    value
-        What it yields, a vector.
-    matrix
-        From changes of it to changes of the gradients.
-    needed
-        By how much the gradients are to change.
-    explains
-        Whether some change of it makes all gradients right.
-    """
-
-    value: NDArray[np.float64]
-    shape: tuple[int, ...]
-    matrix: NDArray[np.float64]
-    needed: NDArray[np.float64]
-    explains: bool
-
-
-LARGEST = 400
-"""Elements of what an operation yields up to which its influence is measured one by one."""
-RESIDUAL = 1e-7
-"""What counts as nothing among gradients measured so, as a share of what is to be explained,"""
-NOISE = 1e-13
-"""and of gradients of size one."""
-
-
-def slope_of(trials: Trials, at: int, sample: Sample) -> Slope | None:
-    """Measure how the gradients depend on an operation; `None` if not linearly, or it is large."""
-    step = trials.steps[at]
-    number = step.results[0]
-    if trials.writes or len(step.results) != 1 or number is None:
-        return None
-    value = sample.values[number]
-    if not isinstance(value, np.ndarray | np.generic) or np.asarray(value).dtype.kind != "f":
-        return None
-    value = np.asarray(value)
-    if value.size > LARGEST or not value.size:
-        return None
-    try:
-        with np.errstate(all="ignore"):
-            return _measured(trials, at, sample, value)
-    except Exception:
-        return None
-
-
-def _measured(trials: Trials, at: int, sample: Sample, value: NDArray[np.float64]) -> Slope | None:
-    def gradients(changed: NDArray[np.float64]) -> NDArray[np.float64]:
-        return trials.stacked(trials.rerun(at, sample, value=changed), sample)
-
-    size = float(np.abs(value).max()) or 1.0
-    base = gradients(value)
-    columns = []
-    for i in range(value.size):
-        moved = value.copy()
-        moved.flat[i] += size
-        columns.append((gradients(moved) - base) / size)
-    matrix = np.stack(columns, axis=1)
-    probe = np.cos(np.arange(value.size) * 1.7) * size * 0.6
-    predicted = base + matrix @ probe
-    found = gradients(value + probe.reshape(value.shape))
-    scale = np.abs(found).max(initial=1.0)
-    if not np.abs(found - predicted).max(initial=0.0) <= RESIDUAL * scale:
-        return None
-    needed = trials.stacked(sample.truth, sample) - base
-    step = np.linalg.lstsq(matrix, needed, rcond=1e-12)[0]
-    left = np.abs(matrix @ step - needed).max(initial=0.0)
-    explains = bool(left <= RESIDUAL * np.abs(needed).max(initial=0.0) + NOISE)
-    return Slope(value.ravel(), value.shape, matrix, needed, explains)

@@ -24,8 +24,8 @@ def plain(x: Any) -> Any:
     held = x.decisive
     if held.dtype != object:
         return held
-    floats: Any = np.frompyfunc(lambda one: float(getattr(one, "constant", one)), 1, 1)  # type: ignore[arg-type]
-    return np.asarray(floats(held), dtype=float)
+    numbers: list[Any] = [getattr(one, "constant", one) for one in held.ravel()]
+    return np.array([float(one) for one in numbers]).reshape(held.shape)
 
 
 def _near(x: Any, whole: Any) -> Any:

@@ -38,13 +38,18 @@ def check_folder(folder: Path) -> None:
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write `summary.csv`, `discrepancies.csv`, `diagnosis.csv` and `run.json`."""
+    """Write `summary.csv`, `discrepancies.csv`, `diagnosis.csv` and `run.json`.
+
+    Of a PyTorch function `contract.csv` as well.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    contract = {folder / "contract.csv": report.contract.to_csv(index=False)}
     return write_files(
         {
             folder / "summary.csv": report.summary.to_csv(index=False),
             folder / "discrepancies.csv": report.discrepancies.to_csv(index=False),
             folder / "diagnosis.csv": report.diagnosis.to_csv(index=False),
+            **(contract if len(report.contract) else {}),
             folder / "run.json": json.dumps(report.run, indent=2) + "\n",
         }
     )

@@ -29,6 +29,7 @@ PACKAGES = ("gradcheck", "numpy", "pandas", "torch", "jax", "jaxlib", "python-fl
 def find_reasons(run: Mapping[str, Any]) -> list[str]:
     """Say why a run is no agreement, each reason in a few words; empty if it is one."""
     counts, refuted = run["counts"], run["audit"]["refuted"]
+    broken = [point for point in run["contract"] if point["verdict"] != "agree"]
     failing = run["audit"]["recorded"] and not refuted and run["audit"]["unexplained"]
     short = list(dict.fromkeys(short["gradient"] for short in run["judged"]["short"]))
     strict = not run["request"]["allow_uninformative"]
@@ -43,6 +44,7 @@ def find_reasons(run: Mapping[str, Any]) -> list[str]:
         (failing, f"on {failing:,} samples the gradients are not those of the function"),
         (counts[DEFECT], f"{counts[DEFECT]:,} bounds were too narrow"),
         (run["failed"], f"the {' and the '.join(run['failed'])} failed"),
+        (broken, f"{len(broken)} points of the calling contract fail"),
         (strict and short, f"too little was judged of {', '.join(short)}"),
         (strict and not run["judged"]["adapters"], "no adapter is held to the bound"),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from math import prod
 from pathlib import Path
@@ -37,6 +37,7 @@ DIAGNOSIS_COLUMNS = [
     "pass", "quantity", "file", "line", "source", "explanation", "wrong", "samples",
     "counterexample", "sample",
 ]  # fmt: skip
+CONTRACT_COLUMNS = ["situation", "verdict", "message"]
 NO_RULING = Ruling("", "")
 NO_RULINGS, NO_DIAGNOSIS = Rulings(), Diagnosis()
 
@@ -58,6 +59,9 @@ class Report:
         One row per wrong line, the first wrong one first: the columns of `diagnosis.csv`.
     run
         The request, versions, counts and times: what `run.json` holds.
+    contract
+        Of a PyTorch function one row per situation in which its backward pass was called: the
+        columns of `contract.csv`.
     """
 
     overview: pd.DataFrame
@@ -65,6 +69,7 @@ class Report:
     discrepancies: pd.DataFrame
     diagnosis: pd.DataFrame
     run: Mapping[str, Any]
+    contract: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def agrees(self) -> bool:
@@ -85,10 +90,12 @@ def tabulate(
     rulings: Rulings = NO_RULINGS,
     diagnosis: Diagnosis = NO_DIAGNOSIS,
     failed: Mapping[str, str] = MappingProxyType({}),
+    contract: Sequence[Any] = (),
 ) -> Report:
     """Turn what was found into tables.
 
-    `failed` holds what a later stage raised, by its name.
+    `failed` holds what a later stage raised, by its name; `contract` what became of a function in
+    each situation.
     """
     summary = pd.DataFrame(
         [
@@ -104,7 +111,9 @@ def tabulate(
         summary=summary,
         discrepancies=_cases(model, request, outcome, rulings),
         diagnosis=_diagnosis(model, diagnosis.findings),
-        run=run_facts(model, request, outcome, rulings, diagnosis, summary, failed),
+        run=run_facts(model, request, outcome, rulings, diagnosis, summary, failed)
+        | {"contract": [point._asdict() for point in contract]},
+        contract=pd.DataFrame(contract, columns=CONTRACT_COLUMNS),
     )
 
 

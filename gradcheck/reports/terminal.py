@@ -33,6 +33,8 @@ REMEDIES = {
     "undefined": "ranges by sampling=… in which the definition is defined",
 }
 """What to change where too little was judged, by what it was instead."""
+UNPROVED = "nothing was proved"
+"""Ends what is said of a line that may be wrong."""
 SAMPLE_SETTINGS = ("seed", "scale", "distribution", "kinks", "bars", "ulps")
 """Settings of a sweep on which a sample and its bars depend."""
 
@@ -97,6 +99,7 @@ def print_findings(
     if (report.discrepancies["verdict"].isin(["disagree", "defect"])).any():
         _print_worst_cases(console, report, source)
     _print_diagnosis(console, report, source)
+    _print_contract(console, report)
     _print_kinks(console, report)
     _print_referee(console, report.run)
     if report.agrees:
@@ -243,7 +246,9 @@ def _print_diagnosis(console: Console, report: Report, source: str) -> None:
     dtype, left = report.run["diagnosis"]["dtype"], report.run["diagnosis"]["left"]
     option = "" if dtype == DTYPES[0] else f" --dtypes {dtype}"
     for rank, row in enumerate(report.diagnosis.to_dict("records")):
-        console.print("First wrong line" if rank == 0 else "Also wrong", style="bold", end=": ")
+        suspected = row["explanation"].endswith(UNPROVED)
+        headline = "Suspected line" if suspected else "First wrong line"
+        console.print("Also wrong" if rank else headline, style="bold", end=": ")
         file = Path(str(row["file"])).name
         lines = [
             f"{file}:{row['line']}: {row['source']}",
@@ -262,6 +267,17 @@ def _print_diagnosis(console: Console, report: Report, source: str) -> None:
             console.print(line, soft_wrap=True)
     if left:
         console.print(f"Not diagnosed in full: {left}.", soft_wrap=True)
+
+
+def _print_contract(console: Console, report: Report) -> None:
+    """Say in which situations a function was called, and what went wrong there."""
+    rows = report.contract
+    if rows.empty:
+        return
+    broken = rows[rows["verdict"] != "agree"]
+    console.print(f"Calling contract: {len(rows) - len(broken)} of {len(rows)} situations agree.")
+    for row in broken.to_dict("records"):
+        console.print(f"  {row['verdict']}: {row['situation']}: {row['message']}", style="red")
 
 
 def _print_kinks(console: Console, report: Report) -> None:

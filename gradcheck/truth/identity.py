@@ -145,7 +145,9 @@ class Audited:
                 if apart <= allowed:
                     return True, False
                 if apart > allowed:
-                    return False, slope.is_known
+                    # Where inputs move off a tie of a recorded function, it may jump.
+                    jumps = slope.tie and self.witness.model.recorded
+                    return False, slope.is_known and not jumps
             if slope.two_sided:
                 break
         return False, False

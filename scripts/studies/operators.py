@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import get_context
 from typing import Any
 
 import pandas as pd
@@ -39,7 +40,9 @@ def measure_operators(only: str = "", every: int = 1, workers: int = 2) -> pd.Da
         disagree, uninformative, refused, seconds, message`.
     """
     names = [name for name in operator_names() if not only or name == only][::every]
-    with ProcessPoolExecutor(workers, max_tasks_per_child=20) as pool:
+    with ProcessPoolExecutor(
+        workers, get_context("spawn")
+    ) as pool:  # PyTorch's threads do not fork
         rows = pool.map(check_operator, names)
         return pd.DataFrame([row for found in rows for row in found])
 
@@ -127,6 +130,9 @@ def _check_inputs(row: dict[str, Any], function: Callable[..., Any], inputs: Any
         return
     except TimeoutError:
         row["message"] = row["message"] or f"more than {SECONDS} seconds"
+        return
+    except Exception as error:  # a fault of ours, which is to be seen in the table
+        row["message"] = row["message"] or f"{type(error).__name__}: {error}"
         return
     counts, summary = report.run["counts"], report.summary
     messages = "; ".join(dict.fromkeys(filter(None, summary["message"])))

@@ -104,3 +104,20 @@ class Huber(torch.autograd.Function):
         small = torch.abs(r) < 1.5
         dr = torch.where(small, r, 1.5 * torch.sign(r))
         return g * dr, -g * dr
+
+
+class Taps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        n = len(x) - len(w) + 1
+        return sum(w[i] * x[i : i + n] for i in range(len(w)))
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        dx, dw = torch.zeros_like(x), torch.zeros_like(w)
+        for i in range(len(w)):
+            dx[i : i + len(g)] += w[i] * g
+            dw[i] = (g * x[i : i + len(g)]).sum()
+        return dx, dw

@@ -73,7 +73,7 @@ def test_a_scaled_bessel_function_has_no_slope_where_it_has_a_kink():
 COMPOSED = {
     "xlogy": (special.xlogy, ([0.0, 0.5, 2.0], [0.0, 3.0, 0.25])),
     "xlog1py": (special.xlog1py, ([0.0, 0.5, 2.0], [-1.0, 3.0, 0.25])),
-    "entr": (special.entr, ([0.0, 0.5, 2.0, -1.0],)),
+    "entr": (special.entr, ([0.5, 2.0, -1.0],)),  # at 0 it has a kink
 }
 
 
@@ -83,9 +83,9 @@ def test_what_is_written_with_others_encloses_scipys(name):
     arrays = [np.array([operand]) for operand in operands]
     expected = function(*arrays)
     found = function(*(Ball.from_value(array, FLOAT64, 1, Choices(1)) for array in arrays))
-    finite, bound = np.isfinite(expected), found.whole()[1]
-    assert (abs(found.mid[finite] - expected[finite]) <= bound[finite]).all()
-    assert (bound[finite] <= 1e-13).all()
+    finite = np.isfinite(expected)
+    assert (abs(found.mid[finite] - expected[finite]) <= found.whole()[1][finite]).all()
+    assert (found.whole()[1][finite] <= 1e-13).all()
     assert (found.mid[~finite] == expected[~finite]).all()
     with precision(100):
         reals = function(*(Reals.from_value(array[0]) for array in arrays))

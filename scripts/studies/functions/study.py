@@ -107,7 +107,7 @@ def judge_mutants(trial: Trial, workers: int = 1) -> pd.DataFrame:
         A row per mutant and format, of mutants that fail or are equal one row without a format.
         `fate`: see `fate`. For each detector whether it found the mutant, and its seconds; of
         gradcheck, which line it named and what it said, whether it is the faulty one, and whether
-        it told the mend.
+        it told a mend: one of the faulty line, or of another that makes all right as well.
     """
     rows = _in_order(partial(_judge, trial), choose_mutants(trial), workers)
     table = pd.DataFrame([row for several in rows for row in several])
@@ -187,7 +187,7 @@ def _answers(trial: Trial, mutant: Mutant, dtype: str) -> dict[str, Any]:
     inputs = SUBJECTS[mutant.subject].make_inputs(dtype, trial.seed)
     answers = {name: ask(mutant.function, inputs, trial.seed) for name, ask in DETECTORS.items()}
     found = {
-        name: answer.rejects and not _honest(mutant.subject, dtype, trial.seed, name).rejects
+        name: answer.disagrees and not _honest(mutant.subject, dtype, trial.seed, name).rejects
         for name, answer in answers.items()
     }
     answer = answers["gradcheck"]
@@ -197,7 +197,7 @@ def _answers(trial: Trial, mutant: Mutant, dtype: str) -> dict[str, Any]:
         "named_line": answer.line,
         "explanation": answer.explanation,
         "named": answer.line == mutant.line,
-        "mended": told_mend(mutant, answer),
+        "mended": told_mend(answer),
         **{f"{name}_seconds": answer.seconds for name, answer in answers.items()},
     }
 

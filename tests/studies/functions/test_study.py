@@ -66,12 +66,12 @@ def test_torch_sees_a_gross_fault_and_not_a_small_one():
     assert not torch_gradcheck(mutant("huber", small).function, inputs, 0).rejects
 
 
-def test_a_mend_counts_in_the_faulty_line_alone():
-    one = mutant("huber", DOUBLED)
+def test_a_mend_is_told_in_words_and_silence_is_none():
     words = "`d = 2 * (g * slope / r.numel())` is right as `d = g * slope / r.numel()`"
-    assert told_mend(one, Answer(True, 0.1, one.line, words))
-    assert not told_mend(one, Answer(True, 0.1, one.line + 1, words))
-    assert not told_mend(one, Answer(True, 0.1, one.line, "nothing simple matches"))
+    assert told_mend(Answer(True, 0.1, True, 1, words))
+    assert told_mend(Answer(True, 0.1, True, 1, "`return a` is right if the gradient of x is `b`"))
+    assert not told_mend(Answer(True, 0.1, True, 1, "all gradients could be right"))
+    assert not told_mend(Answer(True, 0.1, True))
 
 
 def test_tables_have_rows_for_all_mutants_and_count_what_was_said(monkeypatch):
@@ -80,10 +80,12 @@ def test_tables_have_rows_for_all_mutants_and_count_what_was_said(monkeypatch):
 
     def says(function, inputs, seed, samples=8):
         wrong = function is doubled.function
-        return Answer(wrong, 0.5, doubled.line if wrong else None, "x is right as y", 3 * samples)
+        return Answer(
+            wrong, 0.5, wrong, doubled.line if wrong else None, "x is right as y", 3 * samples
+        )
 
     def always(function, inputs, seed):
-        return Answer(True, 0.25)
+        return Answer(True, 0.25, True)
 
     monkeypatch.setattr(study, "DETECTORS", {"gradcheck": says, "torch": always})
     monkeypatch.setattr(study, "check", says)

@@ -1,0 +1,40 @@
+"""What takes the place of JAX's own check of gradients."""
+
+import jax
+import pytest
+from jax import numpy as jnp
+
+from gradcheck.jax import check_grads
+
+X = jnp.linspace(-1.0, 2.0, 5)
+
+
+def cube_with(slope):
+    @jax.custom_vjp
+    def cube(x):
+        return x**3
+
+    cube.defvjp(lambda x: (x**3, x), lambda x, g: (g * slope(x),))
+    return cube
+
+
+def test_what_is_right_passes_to_second_order():
+    check_grads(cube_with(lambda x: 3 * x**2), (X,), 2, modes=["rev"])
+    check_grads(lambda x, p: jnp.sin(x) * p["k"], (X, {"k": X + 1}), 2)
+
+
+def test_what_is_wrong_fails_as_an_assertion():
+    with pytest.raises(AssertionError, match=r"order 1: .*gradients are wrong"):
+        check_grads(cube_with(lambda x: 3.00001 * x**2), (X,), 1, modes=["rev"])
+
+
+def test_a_second_derivative_that_lacks_a_factor_is_wrong():
+    half = cube_with(lambda x: 3 * x * jax.lax.stop_gradient(x))
+    check_grads(half, (X,), 1, modes=["rev"])
+    with pytest.raises(AssertionError, match="order 2: "):
+        check_grads(half, (X,), 2, modes=["rev"])
+
+
+def test_tolerances_have_no_effect():
+    with pytest.warns(UserWarning, match="no effect"), pytest.raises(AssertionError):
+        check_grads(cube_with(lambda x: 3.00001 * x**2), (X,), 1, rtol=0.5, eps=1e-3)
