@@ -122,6 +122,11 @@ class Number(Indexed, Methods, np.lib.mixins.NDArrayOperatorsMixin):
     def classified(self, ufunc: np.ufunc) -> Self:
         """Answer `isfinite`, `isinf` or `isnan`."""
 
+    @property
+    def format(self) -> np.dtype[Any] | None:
+        """To which real numbers are rounded; `None` for those that no operation rounds."""
+        return None
+
     @abstractmethod
     def in_format(self, dtype: np.dtype[Any]) -> Self:
         """Return what an evaluation in another format is given of these."""

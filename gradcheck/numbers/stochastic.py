@@ -139,6 +139,11 @@ class Stochastic(Number):
         return self.stored if self.is_discrete else self.rounding.dtype
 
     @property
+    def format(self) -> np.dtype[Any]:
+        """The format in which these numbers are rounded."""
+        return self.rounding.dtype
+
+    @property
     def largest_integer(self) -> float:
         """Up to which the format has all integers."""
         return 1 / self.rounding.unit_roundoff
