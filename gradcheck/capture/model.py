@@ -153,7 +153,7 @@ def _plain(leaf: Any) -> NDArray[Any]:
             return np.asarray(leaf.mid) if leaf.hidden == 1 else np.asarray(leaf.mid)[None]
         held = leaf.parts[0]
         if held.dtype == object:
-            return np.array([float(real.constant.mid()) for real in held.ravel()]).reshape(
+            return np.array([float(value.mid()) for value in held.ravel()]).reshape(
                 1, *held.shape[leaf.hidden :] if leaf.hidden else held.shape
             )
         return np.asarray(held) if leaf.hidden == 1 else np.asarray(held)[None]
