@@ -50,6 +50,11 @@ class CapturedModel(Model):
     subject: Subject = None  # type: ignore[assignment]
     programs: Programs = field(default=None)  # type: ignore[assignment]
 
+    @property
+    def own(self) -> str:
+        """The adapter whose own backward pass is the reference; empty if it is another's."""
+        return self.subject.framework if self.programs.subject is self.subject else ""
+
 
 class Programs:
     """The programs of a function: one for all samples, or one for each if its flow depends on data.

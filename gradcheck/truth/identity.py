@@ -180,6 +180,12 @@ class Audited:
         name = list(self.shapes)[which]
         return name, place - int(self.ends[which]) + prod(self.shapes[name])
 
+    @property
+    def left(self) -> list[str]:
+        """Of every number that was not ruled on alone, which gradient's it is."""
+        ruled = {*self.proved, *self.told, *self.refuted}
+        return [self._place(place)[0] for place in range(self.value.size) if place not in ruled]
+
     def _rule_on(self, place: int) -> bool:
         """Hold one number against its own derivative.
 
