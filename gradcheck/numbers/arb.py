@@ -152,9 +152,10 @@ class Reals(Number):
         """Return numbers of this side; what does not move has a slope of zero."""
         if (moves is None or not moves.any()) and (undefined is None or not undefined.any()):
             return Reals(values, self.choices)
-        moves = np.broadcast_to(False if moves is None else moves, values.shape)
-        undefined = np.broadcast_to(False if undefined is None else undefined, values.shape)
-        slopes = np.broadcast_to(as_array(ZERO if slopes is None else slopes), values.shape)
+        moves, undefined, slopes = (
+            _spread(default if part is None else part, values.shape)
+            for part, default in ((moves, False), (undefined, False), (slopes, ZERO))
+        )
         if not moves.all():
             slopes = np.where(moves, slopes, as_array(ZERO))
         return Reals(values, self.choices, slopes, moves, undefined)
@@ -349,6 +350,11 @@ class Reals(Number):
             return Reals(np.where(holds, a._value, b._value), self.choices)
         parts = (np.where(holds, *pair) for pair in zip(a.whole(), b.whole(), strict=True))
         return self._joined(*parts)
+
+
+def _spread(part: Any, shape: tuple[int, ...]) -> Any:
+    part = as_array(part)
+    return part if part.shape == shape else np.broadcast_to(part, shape)
 
 
 def _any(flags: Any) -> Any:
