@@ -51,6 +51,10 @@ def _split(x: Any, *, sizes: Any, axis: int) -> Any:
     return tuple(_np.split(x, np.cumsum(sizes)[:-1], axis=axis))
 
 
+def _unstack(x: Any, *, axis: int) -> Any:
+    return tuple(x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis]))
+
+
 def _concatenate(*arrays: Any, dimension: int) -> Any:
     return _np.concatenate(list(arrays), axis=dimension)
 
@@ -362,6 +366,8 @@ RULES: Mapping[str, Rule] = {
     "expand_dims": lambda x, dimensions: _np.expand_dims(x, tuple(dimensions)),
     "slice": _slice,
     "split": _split,
+    "stack": lambda *arrays, axis: _np.stack(arrays, axis=axis),
+    "unstack": _unstack,
     "concatenate": _concatenate,
     "rev": lambda x, dimensions: _np.flip(x, tuple(dimensions)),
     "tile": lambda x, reps: _np.tile(x, tuple(reps)),
