@@ -1,7 +1,7 @@
 """The numbers that a JAX function spells out, as they were before they were rounded.
 
-JAX rounds what is spelled out, such as 1/3, to the format of the arrays. What that was is seen where
-the function is traced in float64.
+JAX rounds what is spelled out, such as 1/3, to the format of the arrays. What that was is seen
+where the function is traced in float64.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.capture.jax_constants import is_float
+
 
 def spelled(narrow: Sequence[Any], trace: Callable[[], Sequence[Any]]) -> dict[int, float]:
     """Return the numbers that literals of float32 programs are roundings of.

@@ -1,4 +1,4 @@
-"""JAX's elementwise primitives and reductions, in NumPy's functions.
+"""JAX's elementwise primitives and copies, in NumPy's functions.
 
 A rule whose name ends in `.int` or `.bool` is for a first operand of such a type; of integers only
 those matter here that depend on an input.
@@ -77,6 +77,11 @@ class Bits:
 
     def __init__(self, number: Any) -> None:
         self.number = number
+
+    def __and__(self, other: Any) -> Any:
+        raise NoRuleError("there is no rule for bits of floats", "bitcast_convert_type")
+
+    __or__ = __xor__ = __rand__ = __ror__ = __rxor__ = __and__
 
 
 def _bits(x: Any, *, new_dtype: Any, **_: Any) -> Any:
@@ -158,65 +163,6 @@ def _larger(a: Any, b: Any) -> Any:
 
 def _smaller(a: Any, b: Any) -> Any:
     return _np.where(_np.less(b, a), b, a)
-
-
-def _along(function: Any) -> Rule:
-    def rule(x: Any, *, axes: Any, **_: Any) -> Any:
-        return function(x, axis=tuple(axes)) if axes else x
-
-    return rule
-
-
-def _count(x: Any, *, axes: Any, **_: Any) -> Any:
-    """Add up integers, which stay integers."""
-    if not isinstance(x, Batched):
-        return np.sum(x, axis=tuple(axes))
-    if not x.is_discrete:
-        return _np.sum(x, axis=tuple(axes))
-    return x.with_parts([x.parts[0].sum(axis=tuple(axis - x.ndim for axis in axes))])
-
-
-def _place(function: Any) -> Rule:
-    def rule(x: Any, *, axes: Any, **_: Any) -> Any:
-        (axis,) = axes
-        return function(x, axis=axis)
-
-    return rule
-
-
-def _accumulated(function: Any) -> Rule:
-    """Return the rule of what goes on along an axis."""
-
-    def rule(x: Any, *, axis: int, reverse: bool = False) -> Any:
-        x = _np.flip(x, axis) if reverse else x
-        rows = [
-            _np.take(x, [i], axis=axis)  # a part of length one
-            for i in range(x.shape[axis])
-        ]
-        if not rows:
-            return x
-        for i in range(1, len(rows)):
-            rows[i] = function(rows[i - 1], rows[i])
-        result = _np.concatenate(rows, axis=axis)
-        return _np.flip(result, axis) if reverse else result
-
-    return rule
-
-
-def _counted(x: Any, *, axis: int, reverse: bool = False) -> Any:
-    """Add up integers along an axis; the sums stay integers."""
-    if not isinstance(x, Batched) or not x.is_discrete:
-        return _cumsum(x, axis=axis, reverse=reverse)
-    values, axis = x.parts[0].astype(np.int64), axis - x.ndim
-    if reverse:
-        return x.with_parts([np.flip(np.cumsum(np.flip(values, axis), axis), axis)])
-    return x.with_parts([np.cumsum(values, axis)])
-
-
-def _cumsum(x: Any, *, axis: int, reverse: bool = False) -> Any:
-    if not reverse:
-        return _np.cumsum(x, axis=axis)
-    return _np.flip(_np.cumsum(_np.flip(x, axis), axis=axis), axis)
 
 
 def _same(*operands: Any, **_: Any) -> Any:
@@ -302,21 +248,6 @@ RULES: Mapping[str, Rule] = {
     "convert_element_type": _as_format,
     "convert_element_type.bool": _truth_as,
     "convert_element_type.int": _integer_as,
-    "reduce_sum": _along(_np.sum),
-    "reduce_sum.int": _count,
-    "reduce_prod": _along(_np.prod),
-    "reduce_max": _along(_np.max),
-    "reduce_min": _along(_np.min),
-    "reduce_or": _along(_np.any),
-    "reduce_and": _along(_np.all),
-    "argmax": _place(_np.argmax),
-    "argmin": _place(_np.argmin),
-    "cumsum": _cumsum,
-    "cumsum.int": _counted,
-    "cumprod": _accumulated(lambda a, b: a * b),
-    "cummax": _accumulated(_np.maximum),
-    "cummin": _accumulated(_np.minimum),
-    "cumlogsumexp": _accumulated(_np.logaddexp),
     "stop_gradient": _same,
     "copy": _same,
     "copy_p": _same,
