@@ -29,6 +29,7 @@ from gradcheck.capture.jax_control import CONTROL
 from gradcheck.capture.jax_lines import line_of, own_lines
 from gradcheck.capture.jax_literals import spelled
 from gradcheck.capture.lax import RULES, rule_of
+from gradcheck.capture.lax_special import approximated
 from gradcheck.capture.program import Program, Ref, Rule, Step, Values, proceed
 from gradcheck.numbers.errors import NoRuleError
 
@@ -122,6 +123,9 @@ class Recorder:
         unrounded = chosen(equation, operands) or exact(equation, operands)
         if unrounded is not None:
             return [unrounded]
+        approximation = approximated(equation)
+        if approximation:
+            return self.emit(equation, approximation, None, operands, {})
         if name in INLINED:
             inner = equation.params[INLINED[name]]
             if hasattr(inner, "consts"):

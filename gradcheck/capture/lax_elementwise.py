@@ -69,7 +69,10 @@ def _clamp(low: Any, x: Any, high: Any) -> Any:
 def _round(x: Any, *, rounding_method: Any, **_: Any) -> Any:
     if int(rounding_method) == 1:  # to the nearest, ties to even
         return _np.rint(x)
-    return _np.trunc(x + _np.where(_np.less(x, 0), -0.5, 0.5))  # ties away from zero
+    near = _np.rint(x)
+    gap = x - near
+    near = _np.where(_np.logical_and(_np.equal(gap, 0.5), _np.greater(x, 0)), near + 1.0, near)
+    return _np.where(_np.logical_and(_np.equal(gap, -0.5), _np.less(x, 0)), near - 1.0, near)
 
 
 class Bits:

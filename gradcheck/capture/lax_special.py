@@ -49,6 +49,28 @@ def _polygamma(n: Any, x: Any, **_: Any) -> Any:
     return special.zeta(float(order + 1), x) * float((-1) ** (order + 1) * factorial(order))
 
 
+APPROXIMATED: Mapping[str, str] = {
+    "fresnel": "fresnel",
+    "_owens_t_impl": "owens_t",
+    "expi": "expi",
+    "expn": "expn",
+    "sici": "sici",
+}
+"""Functions of JAX that state the derivative of what they approximate by series and fractions.
+
+The derivative of what they compute is another: not exactly that which they state.
+"""
+
+
+def approximated(equation: Any) -> str | None:
+    """Return the name of such a function where it is called."""
+    called = equation.params.get("call_jaxpr")
+    source = getattr(getattr(called, "jaxpr", called), "debug_info", None)
+    name, _, file = str(getattr(source, "func_src_info", "")).partition(" at ")
+    is_own = "/jax/_src/" in file.replace("\\", "/")
+    return APPROXIMATED.get(name) if is_own else None
+
+
 RULES: Mapping[str, Rule] = {
     "erf": _special("erf"),
     "erfc": _special("erfc"),

@@ -82,6 +82,12 @@ def test_what_is_done_to_the_bits_of_floats_is_refused_by_name():
     assert summary["message"].str.contains("bits of floats").all()
 
 
+def test_what_jax_approximates_and_states_a_derivative_of_is_refused_by_name():
+    fresnel = jax.scipy.special.fresnel
+    summary = gradcheck.check(fresnel, X, allow_uninformative=True, **FEW).summary
+    assert summary["message"].str.contains("no rule for fresnel").all()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_rule_that_is_off_by_a_hundred_thousandth_is_refuted(dtype):
     wrong = sine_with(lambda x: jnp.cos(x) * 1.00001)
