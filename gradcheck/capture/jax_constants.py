@@ -31,6 +31,7 @@ class Known(NamedTuple):
 
     value: Any
     literal: bool = False
+    spelled: float | None = None  # what it was before it was rounded to its format
 
 
 class Traced(NamedTuple):
@@ -105,7 +106,10 @@ def plain(value: Any) -> Any:
     return value if extended else np.asarray(value)
 
 
-def literal(variable: Any) -> Known:
+def literal(variable: Any, spelled: float | None = None) -> Known:
     """Return a number that is spelled out, in its format: Python's own where that is the same."""
     value = np.asarray(variable.val).astype(variable.aval.dtype)[()]
-    return Known(value.item() if value.dtype in (np.float64, np.bool_) else value, literal=True)
+    if value != value:
+        return Known(value)
+    own = value.item() if value.dtype in (np.float64, np.bool_) else value
+    return Known(own, literal=True, spelled=spelled)

@@ -29,11 +29,27 @@ def _while(recorder: Recorder, equation: Any, operands: list[Value]) -> Sequence
     tested = list(islice(rest, params["cond_nconsts"]))
     used = list(islice(rest, params["body_nconsts"]))
     carried: Sequence[Value] = list(rest)
-    while recorder.decided(recorder.run(params["cond_jaxpr"], [*tested, *carried])[0]):
-        carried = recorder.run(params["body_jaxpr"], [*used, *carried])
+
+    def chosen(goes_on: Value, new: Value, old: Value) -> Value:
+        return recorder.emit(equation, "while", _chosen, [goes_on, new, old], {}, 1)[0]
+
+    while True:
+        (goes_on,) = recorder.run(params["cond_jaxpr"], [*tested, *carried])
+        answers = np.asarray(recorder.decided(goes_on))
+        if not answers.any():
+            return carried
+        before, carried = carried, recorder.run(params["body_jaxpr"], [*used, *carried])
+        if answers.ndim and not answers.all():  # a loop of each element, under vmap
+            pairs = zip(carried, before, strict=True)
+            carried = [new if new is old else chosen(goes_on, new, old) for new, old in pairs]
         if len(recorder.steps) > LONGEST:
             raise RequestError("function", f"a loop takes more than {LONGEST} operations")
-    return carried
+
+
+def _chosen(goes_on: Any, new: Any, old: Any) -> Any:
+    """Keep what a loop that has ended left."""
+    shape = np.shape(goes_on)
+    return np.where(np.reshape(goes_on, shape + (1,) * (np.ndim(new) - len(shape))), new, old)
 
 
 def _scan(recorder: Recorder, equation: Any, operands: list[Value]) -> Sequence[Value]:

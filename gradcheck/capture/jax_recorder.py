@@ -26,7 +26,9 @@ from gradcheck.capture.jax_constants import (
 )
 from gradcheck.capture.jax_control import CONTROL
 from gradcheck.capture.jax_lines import line_of, own_lines
+from gradcheck.capture.jax_literals import spelled
 from gradcheck.capture.lax import RULES, rule_of
+from gradcheck.capture.lax_special import approximated
 from gradcheck.capture.program import Program, Ref, Rule, Step, Values, proceed
 from gradcheck.numbers.dispatch import FORMATS
 from gradcheck.numbers.errors import NoRuleError
@@ -62,6 +64,8 @@ class Recorder:
     ----------
     decisions
         Values by which a branch was chosen or a loop ended.
+    spelled
+        What literals are roundings of.
     """
 
     def __init__(self, leaves: Arrays) -> None:
@@ -73,6 +77,7 @@ class Recorder:
         self._done = 0
         self._count = len(leaves)
         self._kept: dict[int, tuple[Known, int]] = {}
+        self.spelled: dict[int, float] = {}
 
     def run(self, closed: Any, operands: Sequence[Value]) -> list[Value]:
         """Enter a closed jaxpr; return its results."""
@@ -97,7 +102,9 @@ class Recorder:
         known |= zip(jaxpr.invars, operands, strict=True)
 
         def read(variable: Any) -> Value:
-            return literal(variable) if hasattr(variable, "val") else known[variable]
+            if not hasattr(variable, "val"):
+                return known[variable]
+            return literal(variable, self.spelled.get(id(variable)))
 
         for equation in jaxpr.eqns:
             results = self._performed(equation, [read(one) for one in equation.invars])
@@ -113,6 +120,9 @@ class Recorder:
         unrounded = chosen(equation, operands) or exact(equation, operands)
         if unrounded is not None:
             return [unrounded]
+        approximation = approximated(equation)
+        if approximation:
+            return self.emit(equation, approximation, None, operands, {})
         if name in INLINED:
             inner = equation.params[INLINED[name]]
             if hasattr(inner, "consts"):
@@ -146,7 +156,7 @@ class Recorder:
         """Add a step."""
         spelled = any(not (isinstance(one, Known) and one.literal) for one in operands)
         arguments: tuple[Any, ...] = tuple(
-            one.value
+            (one.value if one.spelled is None else one.spelled)
             if isinstance(one, Known) and one.literal and spelled
             else Ref(self.number_of(one))
             for one in operands
@@ -231,24 +241,13 @@ def record(
     dependent : bool
         Whether control flow depended on data, so that the program holds for these inputs alone.
     """
-    import jax
-
-    def called(leaves: Any) -> list[Any]:  # new each time: JAX would take constants of one
-        return function(leaves)  # precision from its cache for those of another
-
     with precision(leaves):
-        forward, shapes = jax.make_jaxpr(called, return_shape=True)(dict(leaves))
-        given = [
-            np.asarray(one, dtype=like.dtype) for one, like in zip(cotangents, shapes, strict=True)
-        ]
-
-        def pulled(leaves: Any, cotangents: Any) -> Any:
-            return jax.vjp(called, leaves)[1](cotangents)[0]
-
-        with own_lines(pulled):
-            backward = jax.make_jaxpr(pulled)(dict(leaves), given)
+        traced = forward, backward, given = _passes(function, leaves, cotangents)
         named = {f"cotangent.{i}": one for i, one in enumerate(given)}
         recorder = Recorder({**leaves, **named})
+        if all(leaf.dtype == np.float32 for leaf in leaves.values()):
+            wide = {name: leaf.astype(np.float64) for name, leaf in leaves.items()}
+            recorder.spelled = spelled(traced[:2], lambda: _passes(function, wide, cotangents)[:2])
         program = recorder.program
         names = sorted(leaves)  # the order in which JAX has the items of a dictionary
         inputs = [Traced(program.leaves[name]) for name in names]
@@ -260,6 +259,30 @@ def record(
     used = {*program.outputs, *numbers}.union(*(step.operands for step in program.steps))
     program.constants = {key: one for key, one in program.constants.items() if key in used}
     return program, bool(recorder.decisions)
+
+
+def _passes(
+    function: Callable[[dict[str, Any]], list[Any]],
+    leaves: Arrays,
+    cotangents: Sequence[NDArray[Any]],
+) -> tuple[Any, Any, list[NDArray[Any]]]:
+    """Trace a function and its reverse pass; return the cotangents in its outputs' formats."""
+    import jax
+
+    def called(leaves: Any) -> list[Any]:  # new each time: JAX would take constants of one
+        return function(leaves)  # precision from its cache for those of another
+
+    def pulled(leaves: Any, cotangents: Any) -> Any:
+        return jax.vjp(called, leaves)[1](cotangents)[0]
+
+    with precision(leaves):
+        forward, shapes = jax.make_jaxpr(called, return_shape=True)(dict(leaves))
+        given = [
+            np.asarray(one, dtype=like.dtype) for one, like in zip(cotangents, shapes, strict=True)
+        ]
+        with own_lines(pulled):
+            backward = jax.make_jaxpr(pulled)(dict(leaves), given)
+    return forward, backward, given
 
 
 def _has_no_bars(aval: Any) -> bool:

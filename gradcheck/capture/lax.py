@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gradcheck.capture import lax_arrays, lax_elementwise, lax_linalg, lax_windows
+from gradcheck.capture import (
+    lax_arrays,
+    lax_elementwise,
+    lax_indexing,
+    lax_linalg,
+    lax_reductions,
+    lax_sorting,
+    lax_special,
+    lax_windows,
+)
 from gradcheck.capture.program import Rule
 
 RULES: Mapping[str, Rule] = {
     **lax_elementwise.RULES,
+    **lax_special.RULES,
+    **lax_reductions.RULES,
     **lax_arrays.RULES,
+    **lax_indexing.RULES,
+    **lax_sorting.RULES,
     **lax_windows.RULES,
     **lax_linalg.RULES,
 }

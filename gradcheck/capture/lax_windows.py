@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.capture.lax_arrays import Places, combined, from_places, numbered, padded
+from gradcheck.capture.lax_arrays import Places, from_places, numbered, padded
+from gradcheck.capture.lax_indexing import combined
 from gradcheck.capture.program import Rule
 
 _np: Any = np

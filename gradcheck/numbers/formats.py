@@ -60,7 +60,8 @@ def _whole(x: Any, kind: np.dtype[Any]) -> Any:
     values = plain(x)
     known = np.isfinite(values)
     towards_zero: Any = np.trunc(x)
-    x.choices.branch(np.asarray(towards_zero.left_open | ~known))
+    # What is exact has an integer of its own, though it is on a tie.
+    x.choices.branch(np.asarray(towards_zero.left_open & x.left_open | ~known))
     integers = np.where(known, values, 0).astype(kind)
     return x.with_parts([np.broadcast_to(integers, x.parts[0].shape)])
 

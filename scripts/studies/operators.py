@@ -6,28 +6,23 @@ judged if the program of one of its inputs ran on balls and some comparison was 
 
 from __future__ import annotations
 
-import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
 import pandas as pd
 
-from gradcheck.capture.check import check
-from gradcheck.errors import RequestError
 from gradcheck.harness.request import DTYPES
+from studies.judged import check_inputs, new_row
 
 INPUTS = 3
 """How many inputs of an operator are tried in each dtype."""
 LARGEST = 400
 """Numbers in the inputs above which the next smaller ones are tried instead."""
-SECONDS = 30
-"""For one input, after which it counts as not judged."""
 
 
 def measure_operators(only: str = "", every: int = 1, workers: int = 2) -> pd.DataFrame:
@@ -45,19 +40,6 @@ def measure_operators(only: str = "", every: int = 1, workers: int = 2) -> pd.Da
     ) as pool:  # PyTorch's threads do not fork
         rows = pool.map(check_operator, names)
         return pd.DataFrame([row for found in rows for row in found])
-
-
-def summarise(table: pd.DataFrame) -> str:
-    """Say how many operators were judged, and what disagrees."""
-    operators = table.groupby("operator")["judged"].max()
-    wrong = table[table["disagree"] > 0]
-    refused = table["refused"].replace("", pd.NA).dropna().value_counts().head(20)
-    return (
-        f"{int(operators.sum())} of {len(operators)} differentiable operators judged "
-        f"({operators.mean():.1%}); {int(table['agree'].sum()):,} comparisons agree, "
-        f"{int(table['disagree'].sum()):,} do not\n\n"
-        f"{wrong.to_string(index=False)}\n\n{refused.to_string()}"
-    )
 
 
 def operator_names() -> list[str]:
@@ -84,13 +66,9 @@ def check_operator(name: str) -> list[dict[str, Any]]:
         if getattr(torch, dtype) not in operator.supported_dtypes("cpu"):
             continue
         started = time.perf_counter()
-        row: dict[str, Any] = {
-            "operator": name, "dtype": dtype, "inputs": 0, "captured": False, "judged": False,
-            "agree": 0, "disagree": 0, "uninformative": 0, "refused": "", "seconds": 0.0,
-            "message": "",
-        }  # fmt: skip
+        row = new_row(name, dtype)
         for function, inputs in _inputs(operator, getattr(torch, dtype)):
-            _check_inputs(row, function, inputs)
+            check_inputs(row, function, inputs)
         rows.append(row | {"seconds": time.perf_counter() - started})
     return rows
 
@@ -115,49 +93,3 @@ def _inputs(operator: Any, dtype: Any) -> Iterator[tuple[Callable[..., Any], tup
                 return sample.output_process_fn_grad(result)
 
             yield function, (sample.input, *sample.args)
-
-
-def _check_inputs(row: dict[str, Any], function: Callable[..., Any], inputs: Any) -> None:
-    row["inputs"] += 1
-    try:
-        with _limited(SECONDS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            report = check(
-                function, *inputs, samples=2, allow_uninformative=True, dtypes=[row["dtype"]]
-            )
-    except RequestError as error:
-        row["message"] = row["message"] or error.text
-        return
-    except TimeoutError:
-        row["message"] = row["message"] or f"more than {SECONDS} seconds"
-        return
-    except Exception as error:  # a fault of ours, which is to be seen in the table
-        row["message"] = row["message"] or f"{type(error).__name__}: {error}"
-        return
-    counts, summary = report.run["counts"], report.summary
-    messages = "; ".join(dict.fromkeys(filter(None, summary["message"])))
-    refused = messages.partition("no rule for ")[2].partition(";")[0].partition(" ")[0]
-    row["refused"] = row["refused"] or refused
-    row["message"] = row["message"] or messages
-    row["captured"] |= not counts["error"]
-    row["judged"] |= bool(counts["agree"] or counts["disagree"])
-    wrong = report.run["audit"]["refuted"] + report.run["audit"]["unexplained"]
-    row["agree"] += counts["agree"]
-    row["disagree"] += counts["disagree"] + counts["nan"] + wrong
-    row["uninformative"] += counts["uninformative"]
-
-
-@contextmanager
-def _limited(seconds: int) -> Iterator[None]:
-    """Raise `TimeoutError` after so many seconds."""
-
-    def stop(*_: Any) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)

@@ -60,6 +60,9 @@ RIGHT = {
     "softmax": (lambda x: jax.nn.softmax(x, -1), X),
     "a layer norm of a dict": (layer_norm, {"scale": normal(3), "bias": normal(3)}, X),
     "indices": (lambda x: x[jnp.array([0, 2, 2])].sum(0), X),
+    "constants that float32 rounds": (jnp.cbrt, X),
+    "a base of powers": (lambda x: jnp.power(10.0, x), X),
+    "a quantile": (lambda x: jnp.quantile(x, 0.3), X[:, 0]),
     "an array of NumPy": (jnp.sin, np.linspace(0.5, 2.0, 3)),
     "a linear system": (jnp.linalg.solve, X[:3] + 3 * jnp.eye(3), normal(3, 2)),
     "a convolution": (lambda x, w: jnp.convolve(x, w), normal(6), normal(3)),
@@ -72,6 +75,17 @@ def test_what_is_right_agrees(case, dtype):
     report = gradcheck.check(*RIGHT[case], dtypes=[dtype], **FEW)
     assert report.agrees, str(report)
     assert report.run["audit"]["identities"] == report.run["audit"]["samples"] > 0
+
+
+def test_what_is_done_to_the_bits_of_floats_is_refused_by_name():
+    summary = gradcheck.check(lambda x: jnp.frexp(x)[0], X, allow_uninformative=True, **FEW).summary
+    assert summary["message"].str.contains("bits of floats").all()
+
+
+def test_what_jax_approximates_and_states_a_derivative_of_is_refused_by_name():
+    fresnel = jax.scipy.special.fresnel
+    summary = gradcheck.check(fresnel, X, allow_uninformative=True, **FEW).summary
+    assert summary["message"].str.contains("no rule for fresnel").all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
