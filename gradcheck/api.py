@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from gradcheck.adapters import normal_range
 from gradcheck.capture.case import Case
-from gradcheck.capture.contract import Point, examine
+from gradcheck.capture.contract import examine
 from gradcheck.capture.diagnosis import diagnose_recorded
-from gradcheck.capture.model import COTANGENT, CapturedModel, cotangents_of
-from gradcheck.capture.torch_function import TorchFunction
+from gradcheck.capture.model import COTANGENT, CapturedModel, captured_model, cotangents_of
+from gradcheck.capture.situations import Point
 from gradcheck.diagnosis.diagnosis import Diagnosis, diagnose
 from gradcheck.errors import RequestError, guarded
 from gradcheck.harness.block import describe
@@ -133,23 +133,26 @@ def stages(
 
 
 def examined(model: CapturedModel, request: Request, outcome: Outcome) -> Sequence[Point]:
-    """Call a function in all situations that its callers may bring about, on sample 0.
-
-    JAX has none of them: its arrays do not change, and have no strides.
-    """
-    if not isinstance(model.subject, TorchFunction):
-        return ()
+    """Call a function in all situations that its callers may bring about, on sample 0."""
     dtype = request.dtypes[0]
     sample = outcome.samples[dtype].select([0]).values
     rounding = Rounding(np.dtype(dtype), request.ulps)
-
-    def bars_of(cotangents: Sequence[Any]) -> dict[str, Any]:
-        given = {f"{COTANGENT}.{i}": one[None].astype(float) for i, one in enumerate(cotangents)}
-        passes = Passes(model, {**sample, **given}, rounding)
-        held = normal_range(rounding.dtype)
-        return {name: passes.gradient(name, held, 1).bound[0] for name in model.parameters}
-
     arrays = {name: array[0].astype(dtype) for name, array in sample.items()}
     given = {name: arrays[name] for name in model.parameters}
+
+    def bars_of(
+        cotangents: Sequence[Any], arrays: Mapping[str, Any] | None = None, subject: Any = None
+    ) -> dict[str, Any]:
+        held = normal_range(rounding.dtype)
+        other = model if subject is None else captured_model(
+            "", {"": subject}, subject, cotangents, {}
+        )
+        leaves = dict(given if arrays is None else arrays)
+        leaves |= {f"{COTANGENT}.{i}": one for i, one in enumerate(cotangents)}
+        passes = Passes(
+            other, {name: np.asarray(leaf, float)[None] for name, leaf in leaves.items()}, rounding
+        )
+        return {name: passes.gradient(name, held, 1).bound[0] for name in other.parameters}
+
     with np.errstate(all="ignore"):
         return examine(model.subject, given, cotangents_of(arrays), bars_of)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from gradcheck.harness.request import DTYPES, Request
 from gradcheck.judge.verdict import LABELS, Verdict
-from gradcheck.reports.run import find_reasons
+from gradcheck.reports.run import FAILS, find_reasons
 from gradcheck.reports.tables import Report
 
 WIDTH = 100
@@ -274,8 +274,9 @@ def _print_contract(console: Console, report: Report) -> None:
     rows = report.contract
     if rows.empty:
         return
-    broken = rows[rows["verdict"] != "agree"]
-    console.print(f"Calling contract: {len(rows) - len(broken)} of {len(rows)} situations agree.")
+    broken = rows[rows["verdict"].isin(FAILS)]
+    judged = (rows["verdict"] == "agree").sum() + len(broken)
+    console.print(f"Calling contract: {judged - len(broken)} of {judged} situations agree.")
     for row in broken.to_dict("records"):
         console.print(f"  {row['verdict']}: {row['situation']}: {row['message']}", style="red")
 

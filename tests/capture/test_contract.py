@@ -1,26 +1,45 @@
 """Backward passes that give the right numbers, but only to a caller that asks nicely."""
 
+import jax
+import numpy as np
 import pytest
 import torch
+from jax import numpy as jnp
+from torch import nn
 
 import gradcheck
+from gradcheck.capture import contract
 
 X = torch.linspace(-1.0, 2.0, 12, dtype=torch.float64).reshape(4, 3)
 FEW = {"samples": 2}
 
 
-def sine(backward):
-    def forward(ctx, x):
+def sine(backward, forward=None, **more):
+    def plain(ctx, x):
         ctx.save_for_backward(x)
         return x.sin()
 
-    made = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-    return type("Sine", (torch.autograd.Function,), made).apply
+    made = {"forward": staticmethod(forward or plain), "backward": staticmethod(backward)}
+    return type("Sine", (torch.autograd.Function,), made | more).apply
+
+
+def verdicts(report):
+    return report.contract.set_index("situation")["verdict"]
+
+
+def broken(report):
+    found = verdicts(report)
+    return set(found.index[found.isin(["disagree", "error"])])
 
 
 def by_rows(ctx, g):
     (x,) = ctx.saved_tensors
     return g.as_strided(x.shape, (3, 1)) * x.cos()
+
+
+def by_rows_where_there_are_gaps(ctx, g):
+    (x,) = ctx.saved_tensors
+    return (g.as_strided(x.shape, (3, 1)) if g.stride() == (6, 2) else g) * x.cos()
 
 
 def only_once(ctx, g):
@@ -34,28 +53,113 @@ def kept_zero(ctx, g):
     return g * x.cos() if g.any() else torch.ones_like(x)
 
 
+def saved_slope(ctx, x):
+    ctx.slope = x.cos()
+    return x.sin().sum()
+
+
+def into_what_is_kept(ctx, g):
+    return ctx.slope.mul_(g)
+
+
+MEMORY = "inputs, cotangents and saved tensors left as they were"
+OWN = "gradients in memory of their own"
 FAULTS = {
-    "cotangents stored by columns": by_rows,
-    "backward twice": only_once,
-    "cotangents of zero": kept_zero,
-}
+    "rows": (
+        sine(by_rows),
+        {
+            "cotangents with gaps between their elements",
+            "cotangents stored by columns",
+            "one cotangent expanded to all elements",
+        },
+    ),
+    "gaps": (
+        sine(by_rows_where_there_are_gaps), {"cotangents with gaps between their elements"},
+    ),
+    "once": (sine(only_once), {"backward twice", "gradients accumulate", OWN}),
+    "zero": (sine(kept_zero), {"cotangents of zero"}),
+    "kept": (
+        sine(into_what_is_kept, saved_slope), {"backward twice", "gradients accumulate", OWN}
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("situation", FAULTS)
-def test_a_pass_that_is_right_in_a_plain_call_alone_is_found(situation):
-    report = gradcheck.check(sine(FAULTS[situation]), X, **FEW)
-    rows = report.contract.set_index("situation")["verdict"]
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_pass_that_is_right_in_a_plain_call_alone_is_found(fault):
+    function, expected = FAULTS[fault]
+    report = gradcheck.check(function, X, **FEW)
     assert report.summary["disagree"].sum() == report.run["audit"]["refuted"] == 0
-    assert rows[situation] in ("disagree", "error")
+    assert broken(report) == expected
     assert not report.agrees
-    assert situation in str(report)
+    assert f"{len(expected)} points of the calling contract fail" in str(report)
+    assert all(situation in str(report) for situation in expected)
 
 
 def test_an_honest_pass_keeps_the_contract():
     report = gradcheck.check(lambda x, y: (x.sin() * y, y.exp()), X, X + 1, **FEW)
-    assert set(report.contract["verdict"]) == {"agree"}
-    assert len(report.contract) == 11
+    assert set(verdicts(report)) == {"agree"}
+    assert list(verdicts(report).index) == list(contract.SITUATIONS["torch"])
     assert report.agrees
+
+
+HONEST = {
+    "infinite slope": (torch.sqrt, X.abs() * torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)),
+    "undefined slope": (lambda x: (x * x).sqrt(), torch.tensor([0.0, 2.0], dtype=torch.float64)),
+    "shared memory": (lambda x, y: x.view(-1) + y.view(-1), X, X + 1),
+    "its own input": (lambda x: x.expand(2, 4, 3), X),
+    "dropout": (nn.Dropout(0.5), X),
+    "running statistics": (nn.BatchNorm1d(3).double(), X),
+    "attention": (nn.functional.scaled_dot_product_attention, X, X + 1, X.cos()),
+}
+
+
+@pytest.mark.parametrize("case", HONEST)
+def test_nothing_honest_breaks_the_contract(case):
+    report = gradcheck.check(*HONEST[case], **FEW)
+    assert len(report.contract) > 7
+    assert broken(report) == set()
+
+
+# --- what is changed where no operation of PyTorch tells
+
+
+def numpy_cotangent(ctx, g):
+    array = g.numpy()
+    array *= ctx.saved_tensors[0].cos().numpy()
+    return g.clone()
+
+
+def numpy_saved(ctx, g):
+    (x,) = ctx.saved_tensors
+    np.cos(x.numpy(), out=x.numpy())
+    return g * x
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [(numpy_cotangent, "the cotangent of output 0"), (numpy_saved, "the input x")],
+)
+def test_what_is_overwritten_is_told(change, what):
+    report = gradcheck.check(sine(change), X, definition=torch.sin, **FEW)
+    rows = report.contract.set_index("situation")
+    assert rows.loc[MEMORY, "message"] == f"{what} was changed in place"
+    assert report.summary["disagree"].sum() == 0
+    assert verdicts(report)["called twice"] == "agree"
+
+
+def test_a_saved_tensor_that_is_overwritten_is_told():
+    def forward(ctx, x):
+        ctx.save_for_backward(x.cos())
+        return x.sin()
+
+    def backward(ctx, g):
+        (slope,) = ctx.saved_tensors
+        np.multiply(slope.numpy(), g.numpy(), out=slope.numpy())
+        return slope.clone()
+
+    report = gradcheck.check(sine(backward, forward), X, definition=torch.sin, **FEW)
+    assert broken(report) == {MEMORY, "backward twice", "gradients accumulate", OWN}
+    assert "a tensor saved for the backward pass was changed in place" in str(report)
 
 
 @pytest.mark.parametrize("change", [lambda x, g: g.mul_(x.cos()), lambda x, g: x.cos_() * g])
@@ -63,3 +167,123 @@ def test_a_pass_that_overwrites_what_it_is_given_is_an_error(change):
     report = gradcheck.check(sine(lambda ctx, g: change(ctx.saved_tensors[0], g)), X, **FEW)
     assert report.summary["message"].str.contains("in place").all()
     assert not report.agrees
+
+
+# --- calls that differ
+
+
+@pytest.mark.parametrize(("noise", "verdict"), [(1e-16, "agree"), (1e-9, "disagree")])
+def test_calls_that_differ_are_told_by_their_bits_and_judged_by_their_bars(noise, verdict):
+    generator = np.random.default_rng(0)
+
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        slope = x.cos().numpy() * (1 + generator.uniform(-noise, noise, x.shape) * 4)
+        return g * torch.from_numpy(slope)
+
+    report = gradcheck.check(sine(backward), X, definition=torch.sin, **FEW)
+    row = report.contract.set_index("situation").loc["called twice"]
+    assert row["verdict"] == verdict
+    assert ("not the same bits" if verdict == "agree" else "it is random") in row["message"]
+
+
+def test_random_numbers_of_the_backward_pass_are_told_to_be_random_not_wrong():
+    random = sine(lambda ctx, g: g * torch.rand_like(g))
+    report = gradcheck.check(random, X, **FEW)
+    assert report.summary["message"].str.contains("random").all()
+    assert report.run["audit"]["refuted"] == report.summary["disagree"].sum() == 0
+
+
+# --- transforms
+
+
+def static(function):
+    return staticmethod(function)
+
+
+def keep(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+    ctx.save_for_forward(*inputs)
+
+
+def new_style(slope, factor, lost=lambda result: result):
+    def cosine_times(ctx, g):
+        return g * ctx.saved_tensors[0].cos()
+
+    def vmap(info, dims, x):
+        return lost(x.sin()), 0
+
+    return sine(
+        cosine_times,
+        lambda x: x.sin(),
+        setup_context=static(keep),
+        jvp=static(lambda ctx, t: factor * t * slope(ctx.saved_tensors[0])),
+        vmap=static(vmap),
+    )
+
+
+def test_a_function_without_rules_is_not_said_to_break_them():
+    report = gradcheck.check(sine(lambda ctx, g: g * ctx.saved_tensors[0].cos()), X, **FEW)
+    found = verdicts(report)
+    assert found[contract.MAPPED] == found[contract.FORWARD_MODE] == "not defined"
+    assert report.agrees
+    assert "10 of 10 situations agree" in str(report)
+
+
+TRANSFORMS = {
+    "right": (new_style(torch.cos, 1), set()),
+    "sine for cosine": (new_style(torch.sin, 1), {contract.FORWARD_MODE}),
+    "a factor": (new_style(torch.cos, 1.00001), {contract.FORWARD_MODE}),
+    "samples exchanged": (
+        new_style(torch.cos, 1, lambda result: result.flip(0)), {contract.MAPPED},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TRANSFORMS)
+def test_rules_for_transforms_are_judged(case):
+    function, expected = TRANSFORMS[case]
+    report = gradcheck.check(function, X, **FEW)
+    assert broken(report) == expected
+    assert set(verdicts(report)) <= {"agree", "disagree"}
+
+
+# --- JAX
+
+
+def jax_sine(slope):
+    @jax.custom_vjp
+    def function(x):
+        return jnp.sin(x)
+
+    function.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (slope(x, g),))
+    return function
+
+
+Y = jnp.linspace(-1.0, 2.0, 4)
+
+
+def test_an_honest_function_of_jax_keeps_its_contract():
+    report = gradcheck.check(jax_sine(lambda x, g: g * jnp.cos(x)), Y, **FEW)
+    assert list(verdicts(report).index) == list(contract.SITUATIONS["jax"])
+    assert set(verdicts(report)) == {"agree"}
+    assert report.agrees
+
+
+def test_a_zero_cotangent_of_jax_gives_a_zero_gradient():
+    kept = jax_sine(lambda x, g: jnp.where(jnp.all(g == 0), jnp.ones_like(g), g * jnp.cos(x)))
+    report = gradcheck.check(kept, Y, **FEW)
+    assert broken(report) == {"cotangents of zero"}
+
+
+def test_a_function_of_jax_that_is_wrong_only_when_mapped_is_found():
+    @jax.custom_batching.custom_vmap
+    def slope(x):
+        return jnp.cos(x)
+
+    @slope.def_vmap
+    def _(size, batched, x):
+        return jnp.cos(x)[::-1], True
+
+    report = gradcheck.check(jax_sine(lambda x, g: g * slope(x)), Y, **FEW)
+    assert broken(report) == {"under jax.vmap"}
