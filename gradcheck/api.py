@@ -144,8 +144,8 @@ def examined(model: CapturedModel, request: Request, outcome: Outcome) -> Sequen
         cotangents: Sequence[Any], arrays: Mapping[str, Any] | None = None, subject: Any = None
     ) -> dict[str, Any]:
         held = normal_range(rounding.dtype)
-        other = model if subject is None else captured_model(
-            "", {"": subject}, subject, cotangents, {}
+        other = (
+            model if subject is None else captured_model("", {"": subject}, subject, cotangents, {})
         )
         leaves = dict(given if arrays is None else arrays)
         leaves |= {f"{COTANGENT}.{i}": one for i, one in enumerate(cotangents)}

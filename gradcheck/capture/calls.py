@@ -222,8 +222,7 @@ def _twice(scene: Scene) -> str | Told:
     problem = scene.apart(arrays_of(once)) or scene.apart(arrays_of(again))
     if problem:
         return (
-            f"called twice, {problem}: it is random, or something is kept from one call to the "
-            "next"
+            f"called twice, {problem}: it is random, or something is kept from one call to the next"
         )
     same = all(
         one is None or bits_of(one) == bits_of(again[name])

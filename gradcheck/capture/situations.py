@@ -107,7 +107,8 @@ def nonzero(scene: Scene, found: Mapping[str, NDArray[Any] | None]) -> str:
     """Say which gradient is not zero where the plain call's is finite; empty if none."""
     for name, gradient in found.items():
         expected = scene.expected[name]
-        if gradient is not None and expected is not None:
-            if (np.isfinite(expected) & (gradient != 0)).any():
-                return f"the gradient of {name} is not zero"
+        if gradient is None or expected is None:
+            continue
+        if (np.isfinite(expected) & (gradient != 0)).any():
+            return f"the gradient of {name} is not zero"
     return ""
