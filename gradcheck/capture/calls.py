@@ -109,7 +109,7 @@ def arrays_of(gradients: Mapping[str, Any]) -> Gradients:
 
 def array_of(tensor: Any) -> NDArray[np.float64]:
     """Return a copy of a tensor's numbers."""
-    return np.array(tensor.detach().double().cpu())
+    return np.array(tensor.detach().double().cpu().numpy())
 
 
 def bits_of(tensor: Any) -> bytes:

@@ -27,14 +27,21 @@ def mapped_torch(scene: Scene) -> Told | str | None:
     """Map over two samples with `torch.func.vmap`."""
     import torch
 
-    from gradcheck.capture.torch_function import TorchFunction
+    from gradcheck.capture.torch_function import TorchFunction, differentiable
 
+    subject = scene.subject
     if _draws(scene):
         return Told(NOT_DEFINED, "each sample of a batch may draw other random numbers")
     batch = _batch(scene.arrays)
+    plain = subject.results(subject.tensors(scene.arrays))
+    places = [place for place, one in enumerate(plain) if differentiable(one)]
+
+    def chosen(given: Mapping[str, Any]) -> Any:
+        results = subject.results(given)
+        return [results[place] for place in places]  # of a mapped one nothing tells
 
     def mapped(given: Mapping[str, Any]) -> Any:
-        return torch.func.vmap(scene.subject, randomness="same")(given)
+        return torch.func.vmap(chosen, randomness="same")(given)
 
     tensors = {name: torch.tensor(array) for name, array in batch.items()}
     try:
