@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.capture.program import Rule
-from gradcheck.numbers.array import Batched
+from gradcheck.numbers.formats import cast
 
 _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
@@ -219,15 +219,8 @@ def _is_float(dtype: Any) -> bool:
 
 
 def _to_copy(x: Any, *, dtype: Any = None, **_: Any) -> Any:
-    """Copy, in another format; truth values stand for 0 and 1."""
-    number: Any = x
-    if not isinstance(x, Batched):
-        return np.asarray(x).astype(str(dtype).removeprefix("torch.")) if dtype else np.copy(x)
-    if dtype is not None and "bool" in str(dtype) and x.stored.kind != "b":
-        return _np.not_equal(x, 0)
-    if _is_float(dtype) and x.is_discrete and dtype is not None:
-        return _np.where(x, 1.0, 0.0) if x.stored.kind == "b" else number * 1.0
-    return x.copy()
+    """Copy, in another format."""
+    return _copied(x) if dtype is None else cast(x, str(dtype).removeprefix("torch."))
 
 
 def _filled_like(value: float) -> Rule:

@@ -351,6 +351,14 @@ class Reals(Number):
         array = _array(_real(value)) if isinstance(value, Irrational) else np.asarray(value)
         return Reals(array, self.choices)
 
+    def cast(self, dtype: Any) -> Reals:
+        """Return the same numbers, for no format rounds them; of integers the real ones."""
+        return Reals(_reals(self.array), self.choices) if self.is_discrete else self.copy()
+
+    def in_format(self, dtype: np.dtype[Any]) -> Reals:
+        """Return the same numbers."""
+        return self.cast(dtype)
+
     def elementwise(self, ufunc: np.ufunc, operands: Sequence[Reals]) -> Reals:
         """Apply to each number; what compares, by the side of ε."""
         if ufunc in (np.absolute, np.maximum, np.minimum):
