@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from gradcheck.adapters import normal_range
+from gradcheck.capture.bars import CallBars
 from gradcheck.capture.case import Case
 from gradcheck.capture.contract import examine
 from gradcheck.capture.diagnosis import diagnose_recorded
-from gradcheck.capture.model import COTANGENT, CapturedModel, captured_model, cotangents_of
+from gradcheck.capture.model import CapturedModel, cotangents_of
 from gradcheck.capture.situations import Point
 from gradcheck.diagnosis.diagnosis import Diagnosis, diagnose
 from gradcheck.errors import RequestError, guarded
@@ -21,7 +21,6 @@ from gradcheck.harness.check import check_model
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import draw_model
 from gradcheck.harness.sweep import Outcome, run_sweep
-from gradcheck.judge.reference import Passes
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
@@ -136,23 +135,8 @@ def examined(model: CapturedModel, request: Request, outcome: Outcome) -> Sequen
     """Call a function in all situations that its callers may bring about, on sample 0."""
     dtype = request.dtypes[0]
     sample = outcome.samples[dtype].select([0]).values
-    rounding = Rounding(np.dtype(dtype), request.ulps)
     arrays = {name: array[0].astype(dtype) for name, array in sample.items()}
     given = {name: arrays[name] for name in model.parameters}
-
-    def bars_of(
-        cotangents: Sequence[Any], arrays: Mapping[str, Any] | None = None, subject: Any = None
-    ) -> dict[str, Any]:
-        held = normal_range(rounding.dtype)
-        other = (
-            model if subject is None else captured_model("", {"": subject}, subject, cotangents, {})
-        )
-        leaves = dict(given if arrays is None else arrays)
-        leaves |= {f"{COTANGENT}.{i}": one for i, one in enumerate(cotangents)}
-        passes = Passes(
-            other, {name: np.asarray(leaf, float)[None] for name, leaf in leaves.items()}, rounding
-        )
-        return {name: passes.gradient(name, held, 1).bound[0] for name in other.parameters}
-
+    bars_of = CallBars(model, Rounding(np.dtype(dtype), request.ulps), given)
     with np.errstate(all="ignore"):
         return examine(model.subject, given, cotangents_of(arrays), bars_of)

@@ -1,35 +1,21 @@
-"""Calls of a PyTorch function's backward pass, each in a situation that callers may bring about.
+"""Calls of a PyTorch function, each in a situation that callers may bring about.
 
-The situations are those of PyTorch's own gradient checker, and others that were reported: strided
-cotangents before all, which it never feeds. Every one has a graph of its own, so that what one
-spoils is not told of another.
+The situations are those of PyTorch's own gradient checker, and others that were reported. Every one
+has a graph of its own, so that what one spoils is not told of another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.capture.situations import (
-    Arrays,
-    Gradients,
-    Scene,
-    Situation,
-    Told,
-    apart,
-    nonzero,
-    off,
-)
+from gradcheck.capture.situations import Arrays, Gradients, Scene, Told, outputs_apart, subsets
 from gradcheck.capture.torch_function import TorchFunction
-
-ABSENT = "no cotangent for one of several outputs"
-MOST_SUBSETS = 4
-"""Inputs of which every subset is tried; of more only the single ones and all but one."""
 
 
 class OtherOutputsError(Exception):
@@ -122,208 +108,136 @@ def bits_of(tensor: Any) -> bytes:
     return bytes(plain.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
-def _called(scene: Scene) -> Call:
+def called(scene: Scene) -> Call:
+    """Call the function as plainly as can be."""
     return call(scene.subject, scene.arrays, scene.cotangents)
 
 
-# --- cotangents
-
-
-def _laid(scene: Scene, lay: Callable[[Any], Any]) -> str:
-    """Hand over cotangents that lie otherwise in memory."""
-    plain = _called(scene)
-    return scene.apart(plain.arrays([lay(one) for one in plain.cotangents]))
-
-
-def _with_gaps(scene: Scene) -> str | None:
-    """Hand over cotangents whose neighbours are not neighbours in memory."""
-
-    def lay(one: Any) -> Any:
-        wide = one.new_full((*one.shape, 2), float("nan"))
-        wide[..., 0] = one
-        return wide[..., 0]
-
-    is_apt = any(one.ndim and one.size > 1 for one in scene.cotangents)
-    return _laid(scene, lay) if is_apt else None
-
-
-def _by_columns(scene: Scene) -> str | None:
-    """Hand over cotangents that are stored by columns."""
-
-    def lay(one: Any) -> Any:
-        return one.transpose(0, -1).contiguous().transpose(0, -1) if one.ndim > 1 else one
-
-    is_apt = any(one.ndim > 1 for one in scene.cotangents)
-    return _laid(scene, lay) if is_apt else None
-
-
-def _expanded(scene: Scene) -> str | None:
-    """Hand over one number for all, as the backward pass of a sum does."""
-    if not any(one.size > 1 for one in scene.cotangents):
-        return None
-    ones = [np.ones_like(one) for one in scene.cotangents]
-    expected = call(scene.subject, scene.arrays, ones).arrays()
-    plain = _called(scene)
-    found = plain.arrays([one.new_ones(()).expand(one.shape) for one in plain.cotangents])
-    return apart(found, expected, scene.bars_of(ones))
-
-
-def _zero(scene: Scene) -> str:
-    """Hand over zeros: every finite gradient becomes zero."""
-    plain = _called(scene)
-    return nonzero(scene, plain.arrays([one.new_zeros(one.shape) for one in plain.cotangents]))
-
-
-def _absent(scene: Scene) -> str | None:
-    """Leave out the cotangent of one of several outputs: that is as good as zeros."""
-    count = len(scene.cotangents)
-    if count < 2:
-        return None
-    for left in range(count):
-        one = _called(scene)
-        kept = [i for i in range(count) if i != left]
-        found = one.arrays(
-            [one.cotangents[i] for i in kept], outputs=[one.outputs[i] for i in kept]
-        )
-        other = _called(scene)
-        zeros = [c if i != left else c.new_zeros(c.shape) for i, c in enumerate(other.cotangents)]
-        whole = other.arrays(zeros)
-        for name, gradient in found.items():
-            a, b = (np.zeros(()) if each is None else each for each in (gradient, whole[name]))
-            if off(a, b, scene.bars[name]).any():
-                return f"without the cotangent of output {left} the gradient of {name} differs"
-    return ""
-
-
-# --- calls
-
-
-def _subsets(scene: Scene) -> str | None:
+def subsets_alone(scene: Scene) -> str | None:
     """Need the gradients of some inputs alone."""
     names = list(scene.expected)
-    if len(names) < 2:
-        return None
-    sizes = range(1, len(names)) if len(names) <= MOST_SUBSETS else (1, len(names) - 1)
-    for size in sizes:
-        for some in combinations(names, size):
-            try:
-                part = call(scene.subject, scene.arrays, scene.cotangents, some)
-            except OtherOutputsError:  # one depends on the other inputs alone
-                continue
-            problem = scene.apart(part.arrays())
-            if problem:
-                return f"where only {', '.join(some)} need a gradient, {problem}"
-    return ""
+    for some in subsets(names):
+        try:
+            part = call(scene.subject, scene.arrays, scene.cotangents, some)
+        except OtherOutputsError:  # one depends on the other inputs alone
+            continue
+        problem = scene.apart(part.arrays())
+        if problem:
+            return f"where only {', '.join(some)} need a gradient, {problem}"
+    return "" if len(names) > 1 else None
 
 
-def _twice(scene: Scene) -> str | Told:
+def twice(scene: Scene) -> str | Told:
     """Call everything again."""
-    once, again = (_called(scene).gradients() for _ in range(2))
-    problem = scene.apart(arrays_of(once)) or scene.apart(arrays_of(again))
-    if problem:
-        return (
-            f"called twice, {problem}: it is random, or something is kept from one call to the next"
-        )
-    same = all(
-        one is None or bits_of(one) == bits_of(again[name])
-        for name, one in once.items()
-    )  # fmt: skip
+    one, other = (called(scene) for _ in range(2))
+    outputs = [[array_of(each) for each in both.outputs] for both in (one, other)]
+    found = [both.gradients() for both in (one, other)]
+    for some, gradients in zip(outputs, found, strict=True):
+        problem = outputs_apart(
+            some, scene.plain.outputs, lambda: scene.bars.outputs
+        ) or scene.apart(arrays_of(gradients))
+        if problem:
+            return (
+                f"called twice, {problem}: it is random, or something is kept from one call to "
+                "the next"
+            )
+    once, again = found
+    pairs = [*zip(one.outputs, other.outputs, strict=True)]
+    pairs += [(first, again[name]) for name, first in once.items() if first is not None]
+    same = all(bits_of(first) == bits_of(second) for first, second in pairs)
     return "" if same else Told("agree", "not the same bits, but within the bars")
 
 
-def _backward_twice(scene: Scene) -> str:
+def backward_twice(scene: Scene) -> str:
     """Go through the same graph again: what was saved is as it was."""
-    plain = _called(scene)
+    plain = called(scene)
     plain.gradients(plain.copies())
     problem = scene.apart(plain.arrays())
     return f"a second time through the same graph, {problem}" if problem else ""
 
 
-# --- memory
+def alike(scene: Scene) -> str | Told:
+    """See whether gradients have the shape, dtype and device of their inputs.
 
+    PyTorch makes fit what a backward pass of one's own returns. It is a fault if digits are lost;
+    otherwise it is but told.
+    """
+    import torch
 
-def _unchanged(scene: Scene) -> str:
-    """See whether inputs, cotangents and saved tensors keep their bits."""
-    from torch.autograd.graph import saved_tensors_hooks
-
-    saved: list[Any] = []
-
-    def pack(tensor: Any) -> Any:
-        saved.append(tensor.detach())  # the same memory
-        return saved[-1]
-
-    fresh = scene.subject.tensors(scene.arrays)
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        plain = _called(scene)
-    held = [(f"the input {name}", one, bits_of(fresh[name])) for name, one in plain.tensors.items()]
-    held += [
-        (f"the cotangent of output {i}", one, bits_of(one))
-        for i, one in enumerate(plain.cotangents)
-    ]
-    held += [("a tensor saved for the backward pass", one, bits_of(one)) for one in saved]
-    plain.gradients()
-    for what, tensor, bits in held:
-        if bits_of(tensor) != bits:
-            return f"{what} was changed in place"
-    return ""
-
-
-def _alike(scene: Scene) -> str:
-    """See whether gradients have the shape, dtype and device of their inputs."""
-    plain = _called(scene)
-    for name, gradient in plain.gradients().items():
+    plain = called(scene)
+    with returned(plain.outputs) as notes:
+        gradients = plain.gradients()
+    for name, gradient in gradients.items():
         for what in ("shape", "dtype", "device") if gradient is not None else ():
             one, other = getattr(gradient, what), getattr(plain.tensors[name], what)
             if one != other:
                 return f"the gradient of {name} has the {what} {one}, its input {other}"
-    return ""
-
-
-def _accumulated(scene: Scene) -> str:
-    """Accumulate two gradients."""
-    import torch
-
-    plain = _called(scene)
-    for _ in range(2):
-        torch.autograd.backward(list(plain.outputs), plain.copies(), retain_graph=True)
-    for name, tensor in plain.tensors.items():
-        expected = scene.expected[name]
-        if tensor.grad is None or expected is None:
+    changed = ""
+    for node, place, gradient in notes:
+        following, number = node.next_functions[place]
+        if following is None or not isinstance(gradient, torch.Tensor):
             continue
-        if off(array_of(tensor.grad), 2 * expected, 3 * scene.bars[name]).any():
-            return f"accumulated twice, the gradient of {name} is not the double of itself"
-    return ""
+        wanted = following._input_metadata[number]
+        told = f"{node.name()} returns for its input {place} a gradient of the"
+        if gradient.dtype != wanted.dtype:
+            changed = f"{told} dtype {gradient.dtype}, which PyTorch makes {wanted.dtype}"
+            if digits(gradient.dtype) > digits(wanted.dtype):
+                return f"{changed}: digits are lost"
+        elif tuple(gradient.shape) != tuple(wanted.shape):
+            changed = (
+                f"{told} shape {tuple(gradient.shape)}, which PyTorch sums to that of the input"
+            )
+    return Told("agree", changed) if changed else ""
 
 
-def _owned(scene: Scene) -> str:
-    """Set gradients to zero in place, as optimizers do: nothing else lives in their memory."""
+def digits(dtype: Any) -> float:
+    """Return the distance from one to the next number; more is coarser."""
     import torch
 
-    plain = _called(scene)
-    before = {name: bits_of(tensor) for name, tensor in plain.tensors.items()}
-    torch.autograd.backward(list(plain.outputs), plain.copies(), retain_graph=True)
-    with torch.no_grad():
-        for tensor in plain.tensors.values():
-            if tensor.grad is not None:
-                tensor.grad.zero_()
-    for name, tensor in plain.tensors.items():
-        if bits_of(tensor) != before[name]:
-            return f"the input {name} lives in the memory of a gradient"
-    problem = scene.apart(plain.arrays())
-    return f"after its gradients were set to zero in place, {problem}" if problem else ""
+    return float(torch.finfo(dtype).eps) if dtype.is_floating_point else np.inf
 
 
-SITUATIONS: Mapping[str, Situation] = {
-    "cotangents with gaps between their elements": _with_gaps,
-    "cotangents stored by columns": _by_columns,
-    "one cotangent expanded to all elements": _expanded,
-    "cotangents of zero": _zero,
-    ABSENT: _absent,
-    "gradients of some inputs alone": _subsets,
-    "called twice": _twice,
-    "backward twice": _backward_twice,
-    "inputs, cotangents and saved tensors left as they were": _unchanged,
-    "gradients of the shape, dtype and device of their inputs": _alike,
-    "gradients accumulate": _accumulated,
-    "gradients in memory of their own": _owned,
-}
+def own_nodes(outputs: Sequence[Any]) -> list[Any]:
+    """Return the nodes of a graph whose backward pass is written in Python."""
+    import torch
+
+    seen: set[Any] = set()
+    waiting = [one.grad_fn for one in outputs]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        waiting += [following for following, _ in node.next_functions]
+    return [one for one in seen if isinstance(one, torch.autograd.function.BackwardCFunction)]
+
+
+@contextmanager
+def returned(outputs: Sequence[Any]) -> Iterator[list[tuple[Any, int, Any]]]:
+    """Note what backward passes written in Python return, before PyTorch makes it fit."""
+    from torch.autograd import Function
+
+    notes: list[tuple[Any, int, Any]] = []
+
+    def noting(original: Any) -> Any:
+        def backward(ctx: Any, *given: Any) -> Any:
+            results = original(ctx, *given)
+            several = results if isinstance(results, tuple) else (results,)
+            notes.extend((ctx, place, one) for place, one in enumerate(several))
+            return results
+
+        return staticmethod(backward)
+
+    changed: list[tuple[type, str, Any]] = []
+    try:
+        for kind in {node._forward_cls for node in own_nodes(outputs)}:
+            name = "backward" if kind.vjp is Function.vjp else "vjp"
+            changed.append((kind, name, vars(kind).get(name)))
+            setattr(kind, name, noting(getattr(kind, name)))
+        yield notes
+    finally:
+        for kind, name, before in changed:
+            if before is None:
+                delattr(kind, name)
+            else:
+                setattr(kind, name, before)

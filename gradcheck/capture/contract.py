@@ -10,36 +10,31 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.capture import calls
-from gradcheck.capture.situations import Arrays, BarsOf, Point, Scene, Situation, Told, nonzero
+from gradcheck.capture import calls, cotangents, jax_calls, memory, transforms
+from gradcheck.capture.situations import Arrays, BarsOf, Point, Scene, Situation, Told, first_line
 from gradcheck.capture.subject import Subject
-from gradcheck.capture.transforms import forward_mode, mapped_jax, mapped_torch
 from gradcheck.errors import guarded
 
-ABSENT = calls.ABSENT
+ABSENT = "no cotangent for one of several outputs"
+BATCHED = "a batch of cotangents at once"
 MAPPED = "under torch.func.vmap"
 FORWARD_MODE = "in forward mode"
 
 
 def examine(
-    subject: Subject, arrays: Arrays, cotangents: Sequence[NDArray[Any]], bars_of: BarsOf
+    subject: Subject, arrays: Arrays, given: Sequence[NDArray[Any]], bars_of: BarsOf
 ) -> tuple[Point, ...]:
     """Call a function's backward pass in every situation that its framework has.
 
     Parameters
     ----------
-    arrays, cotangents
-        Of one sample, in the format under judgement.
+    arrays, given
+        Inputs and cotangents of one sample, in the format under judgement.
     """
     try:
-        plain = subject.run(arrays, cotangents).gradients
-        expected = {
-            name: None if one is None else one.astype(np.float64) for name, one in plain.items()
-        }
-        scene = Scene(subject, arrays, cotangents, expected, bars_of)
+        scene = Scene(subject, arrays, given, subject.run(arrays, given), bars_of)
         _ = scene.bars
     except Exception:  # the adapter has said what it raises
         return ()
@@ -52,8 +47,7 @@ def _point(situation: str, run: Situation, scene: Scene) -> Point | None:
         with guarded(), _apart_from_the_caller(scene):
             found = run(scene)
     except Exception as error:
-        text = next(iter(str(error).splitlines()), "")
-        return Point(situation, "error", f"{type(error).__name__}: {text}")
+        return Point(situation, "error", f"{type(error).__name__}: {first_line(error)}")
     if isinstance(found, Told):
         return Point(situation, *found)
     return None if found is None else Point(situation, "disagree" if found else "agree", found)
@@ -73,36 +67,34 @@ def _apart_from_the_caller(scene: Scene) -> AbstractContextManager[Any]:
     return stack
 
 
-def _twice(scene: Scene) -> str | Told:
-    """Call a function of JAX again."""
-    again = scene.subject.run(scene.arrays, scene.cotangents).gradients
-    found = {name: one.astype(np.float64) for name, one in again.items()}
-    problem = scene.apart(found)
-    if problem:
-        return f"called twice, {problem}: something is kept from one call to the next"
-    same = all(one.tobytes() == _bytes(scene.expected[name]) for name, one in found.items())
-    return "" if same else Told("agree", "not the same bits, but within the bars")
-
-
-def _bytes(gradient: NDArray[np.float64] | None) -> bytes:
-    return b"" if gradient is None else gradient.tobytes()
-
-
-def _zero(scene: Scene) -> str:
-    """Hand zeros to a function of JAX: every finite gradient becomes zero."""
-    zeros = [np.zeros_like(one) for one in scene.cotangents]
-    return nonzero(scene, scene.subject.run(scene.arrays, zeros).gradients)
-
-
 SITUATIONS: Mapping[str, Mapping[str, Situation]] = {
     "torch": {
-        **calls.SITUATIONS,
-        MAPPED: mapped_torch,
-        FORWARD_MODE: forward_mode,
+        "cotangents with gaps between their elements": cotangents.with_gaps,
+        "cotangents stored by columns": cotangents.by_columns,
+        "one cotangent expanded to all elements": cotangents.expanded,
+        "cotangents of zero": cotangents.zero,
+        ABSENT: cotangents.absent,
+        BATCHED: cotangents.batched,
+        "gradients of some inputs alone": calls.subsets_alone,
+        "called twice": calls.twice,
+        "backward twice": calls.backward_twice,
+        "inputs, cotangents and saved tensors left as they were": memory.unchanged,
+        "gradients of the shape, dtype and device of their inputs": calls.alike,
+        "gradients accumulate": memory.accumulated,
+        "gradients in memory of their own": memory.owned,
+        MAPPED: transforms.mapped_torch,
+        FORWARD_MODE: transforms.forward_torch,
     },
     "jax": {
-        "cotangents of zero": _zero,
-        "called twice": _twice,
-        "under jax.vmap": mapped_jax,
+        "cotangents of zero": jax_calls.zero,
+        ABSENT: jax_calls.absent,
+        "cotangents mapped with jax.vmap": jax_calls.batched,
+        "gradients of some inputs alone": jax_calls.subsets_alone,
+        "called twice": jax_calls.twice,
+        "compiled with jax.jit": jax_calls.compiled,
+        "gradients of the shape and dtype of their inputs": jax_calls.alike,
+        "under jax.vmap": transforms.mapped_jax,
+        FORWARD_MODE: transforms.forward_jax,
     },
 }
+"""By framework, in the order in which they are told."""

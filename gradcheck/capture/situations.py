@@ -10,10 +10,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.capture.subject import Ran
+
 Arrays = Mapping[str, NDArray[Any]]
 Gradients = Mapping[str, NDArray[np.float64] | None]
 NOT_DEFINED = "not defined"
 """The verdict on what a function does not offer; that is no failure."""
+MOST_SUBSETS = 4
+"""Inputs of which every subset is tried; of more only the single ones and all but one."""
 
 
 class Point(NamedTuple):
@@ -34,12 +38,19 @@ class Told(NamedTuple):
     message: str
 
 
+class Bars(NamedTuple):
+    """How far two honest evaluations may be apart."""
+
+    gradients: Arrays
+    outputs: Sequence[NDArray[np.float64]]
+
+
 class BarsOf(Protocol):
-    """Tells how far two honest evaluations of each gradient may be apart, by name."""
+    """Tells the bars."""
 
     def __call__(
         self, cotangents: Sequence[Any], arrays: Arrays | None = None, subject: Any = None
-    ) -> Arrays:
+    ) -> Bars:
         """Return the bars for these inputs of this function; those under judgement by default."""
 
 
@@ -51,28 +62,55 @@ class Scene:
     ----------
     arrays, cotangents
         Of one sample, in the format under judgement.
-    expected
-        The gradients of the plain call.
+    plain
+        What the plain call returned.
     """
 
     subject: Any
     arrays: Arrays
     cotangents: Sequence[NDArray[Any]]
-    expected: Gradients
+    plain: Ran
     bars_of: BarsOf
 
     @cached_property
-    def bars(self) -> Arrays:
+    def expected(self) -> Gradients:
+        """The gradients of the plain call."""
+        return wide(self.plain.gradients)
+
+    @cached_property
+    def bars(self) -> Bars:
         """How far every other call may be from the plain one."""
         return self.bars_of(self.cotangents)
 
     def apart(self, found: Gradients) -> str:
         """Say which gradient is not within its bar of the plain call's; empty if none."""
-        return apart(found, self.expected, self.bars)
+        return apart(found, self.expected, lambda: self.bars.gradients)
+
+    def differs(self, other: Ran) -> str:
+        """Say what is not within its bar of what the plain call returned; empty if nothing."""
+        return outputs_apart(
+            other.outputs, self.plain.outputs, lambda: self.bars.outputs
+        ) or self.apart(wide(other.gradients))
 
 
 Situation = Callable[[Scene], str | Told | None]
 """Says what is wrong; empty if nothing is, and `None` if it does not apply."""
+
+
+def wide(gradients: Mapping[str, NDArray[Any] | None]) -> Gradients:
+    """Return gradients in float64."""
+    return {
+        name: None if one is None else one.astype(np.float64) for name, one in gradients.items()
+    }
+
+
+def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the subsets of inputs that are tried, less the empty one and the whole."""
+    from itertools import combinations
+
+    count = len(names)
+    sizes = range(1, count) if count <= MOST_SUBSETS else (1, count - 1)
+    return [some for size in sizes for some in combinations(names, size)]
 
 
 def off(
@@ -87,20 +125,49 @@ def off(
     return np.asarray(np.isfinite(expected) & np.isfinite(bar) & ~near)
 
 
-def apart(found: Gradients, expected: Gradients, bars: Arrays) -> str:
-    """Say which gradient is not within its bar; empty if none."""
+def apart(found: Gradients, expected: Gradients, bars: Callable[[], Arrays]) -> str:
+    """Say which gradient is not within its bar; empty if none. Bars are asked for if needed."""
     for name, gradient in found.items():
         other = expected[name]
         if (gradient is None) != (other is None):
             return f"the gradient of {name} is None in one call and not in the other"
         if gradient is None or other is None:
             continue
-        far = off(gradient, other, bars[name])
-        if far.any():
-            with np.errstate(all="ignore"):
-                distance = np.max(np.abs(gradient - other)[far])
-            return f"the gradient of {name} differs by {distance:.3g}"
+        distance = _distance(gradient, other, lambda name=name: bars()[name])  # type: ignore[misc]
+        if distance:
+            return f"the gradient of {name} {distance}"
     return ""
+
+
+def outputs_apart(
+    found: Sequence[NDArray[Any]],
+    expected: Sequence[NDArray[Any]],
+    bars: Callable[[], Sequence[NDArray[np.float64]]],
+) -> str:
+    """Say which output is not within its bar; empty if none."""
+    for i, (one, other) in enumerate(zip(found, expected, strict=True)):
+        distance = _distance(
+            one.astype(np.float64),
+            other.astype(np.float64),
+            lambda i=i: bars()[i],  # type: ignore[misc]
+        )
+        if distance:
+            return f"output {i} {distance}"
+    return ""
+
+
+def _distance(
+    found: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    bar: Callable[[], NDArray[np.float64]],
+) -> str:
+    if found.shape != expected.shape:
+        return f"has the shape {found.shape}, not {expected.shape}"
+    if np.array_equal(found, expected, equal_nan=True):
+        return ""
+    far = off(found, expected, bar())
+    with np.errstate(all="ignore"):
+        return f"differs by {np.max(np.abs(found - expected)[far]):.3g}" if far.any() else ""
 
 
 def nonzero(scene: Scene, found: Mapping[str, NDArray[Any] | None]) -> str:
@@ -112,3 +179,8 @@ def nonzero(scene: Scene, found: Mapping[str, NDArray[Any] | None]) -> str:
         if (np.isfinite(expected) & (gradient != 0)).any():
             return f"the gradient of {name} is not zero"
     return ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception says."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

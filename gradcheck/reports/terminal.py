@@ -278,7 +278,8 @@ def _print_contract(console: Console, report: Report) -> None:
     judged = (rows["verdict"] == "agree").sum() + len(broken)
     console.print(f"Calling contract: {judged - len(broken)} of {judged} situations agree.")
     for row in broken.to_dict("records"):
-        console.print(f"  {row['verdict']}: {row['situation']}: {row['message']}", style="red")
+        line = f"  {row['verdict']}: {row['situation']}: {row['message']}"
+        console.print(line, style="red", soft_wrap=True)
 
 
 def _print_kinks(console: Console, report: Report) -> None:

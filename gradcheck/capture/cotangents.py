@@ -1,0 +1,121 @@
+"""Cotangents that lie in memory as callers may lay them, are zero, absent, or many at once.
+
+PyTorch's own gradient checker feeds none that are strided.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradcheck.capture.calls import array_of, call, called
+from gradcheck.capture.situations import (
+    NOT_DEFINED,
+    Scene,
+    Told,
+    apart,
+    first_line,
+    nonzero,
+    off,
+)
+
+TWICE_BACK = -2.0
+"""What the second row of a batch is multiplied with; that is exact."""
+
+
+def _laid(scene: Scene, lay: Callable[[Any], Any]) -> str:
+    """Hand over cotangents that lie otherwise in memory."""
+    plain = called(scene)
+    return scene.apart(plain.arrays([lay(one) for one in plain.cotangents]))
+
+
+def with_gaps(scene: Scene) -> str | None:
+    """Hand over cotangents whose neighbours are not neighbours in memory."""
+
+    def lay(one: Any) -> Any:
+        wide = one.new_full((*one.shape, 2), float("nan"))
+        wide[..., 0] = one
+        return wide[..., 0]
+
+    is_apt = any(one.ndim and one.size > 1 for one in scene.cotangents)
+    return _laid(scene, lay) if is_apt else None
+
+
+def by_columns(scene: Scene) -> str | None:
+    """Hand over cotangents that are stored by columns."""
+
+    def lay(one: Any) -> Any:
+        return one.transpose(0, -1).contiguous().transpose(0, -1) if one.ndim > 1 else one
+
+    is_apt = any(one.ndim > 1 for one in scene.cotangents)
+    return _laid(scene, lay) if is_apt else None
+
+
+def expanded(scene: Scene) -> str | None:
+    """Hand over one number for all, as the backward pass of a sum does."""
+    if not any(one.size > 1 for one in scene.cotangents):
+        return None
+    ones = [np.ones_like(one) for one in scene.cotangents]
+    expected = call(scene.subject, scene.arrays, ones).arrays()
+    plain = called(scene)
+    found = plain.arrays([one.new_ones(()).expand(one.shape) for one in plain.cotangents])
+    return apart(found, expected, lambda: scene.bars_of(ones).gradients)
+
+
+def zero(scene: Scene) -> str:
+    """Hand over zeros: every finite gradient becomes zero."""
+    plain = called(scene)
+    return nonzero(scene, plain.arrays([one.new_zeros(one.shape) for one in plain.cotangents]))
+
+
+def absent(scene: Scene) -> str | None:
+    """Leave out the cotangent of one of several outputs: that is as good as zeros."""
+    count = len(scene.cotangents)
+    if count < 2:
+        return None
+    for left in range(count):
+        one = called(scene)
+        kept = [i for i in range(count) if i != left]
+        found = one.arrays(
+            [one.cotangents[i] for i in kept], outputs=[one.outputs[i] for i in kept]
+        )
+        other = called(scene)
+        zeros = [c if i != left else c.new_zeros(c.shape) for i, c in enumerate(other.cotangents)]
+        whole = other.arrays(zeros)
+        for name, gradient in found.items():
+            a, b = (np.zeros(()) if each is None else each for each in (gradient, whole[name]))
+            if off(a, b, scene.bars.gradients[name]).any():
+                return f"without the cotangent of output {left} the gradient of {name} differs"
+    return ""
+
+
+def batched(scene: Scene) -> str | Told:
+    """Hand over two cotangents for each output at once, as `is_grads_batched` of PyTorch does."""
+    import torch
+
+    plain = called(scene)
+    batch = [torch.stack([one, TWICE_BACK * one]) for one in plain.cotangents]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is slow
+            found = torch.autograd.grad(
+                list(plain.outputs),
+                [plain.tensors[name] for name in plain.wanted],
+                batch,
+                allow_unused=True,
+                is_grads_batched=True,
+            )
+    except (NotImplementedError, RuntimeError) as error:
+        return Told(NOT_DEFINED, first_line(error))
+    for row, factor in enumerate((1.0, TWICE_BACK)):
+        rows = {
+            name: None if one is None else array_of(one[row]) / factor
+            for name, one in zip(plain.wanted, found, strict=True)
+        }
+        problem = scene.apart(rows)
+        if problem:
+            return f"of row {row} of a batch of cotangents, {problem}"
+    return ""

@@ -1,0 +1,168 @@
+"""Calls of a function of JAX, each in a situation that callers may bring about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradcheck.capture.cotangents import TWICE_BACK
+from gradcheck.capture.jax_recorder import precision
+from gradcheck.capture.situations import (
+    NOT_DEFINED,
+    Gradients,
+    Scene,
+    Told,
+    apart,
+    first_line,
+    nonzero,
+    subsets,
+)
+from gradcheck.capture.subject import Ran
+
+
+def undefined() -> tuple[type[Exception], ...]:
+    """Return what JAX raises where a function is not made for a transform."""
+    from jax import errors
+
+    return (
+        NotImplementedError,
+        errors.ConcretizationTypeError,
+        errors.TracerArrayConversionError,
+        errors.TracerIntegerConversionError,
+        errors.NonConcreteBooleanIndexError,
+    )
+
+
+def _gradients(
+    scene: Scene,
+    wanted: Sequence[str] | None = None,
+    outputs: Sequence[int] | None = None,
+    pulled: Callable[[Any, list[Any]], Any] = lambda pull, cotangents: pull(cotangents),
+) -> Gradients:
+    """Differentiate some outputs by some inputs; all unless told otherwise.
+
+    `pulled` applies the reverse pass to the cotangents.
+    """
+    import jax
+    from jax import numpy
+
+    with precision(scene.arrays):
+        given = {name: numpy.asarray(array) for name, array in scene.arrays.items()}
+        names = list(given) if wanted is None else list(wanted)
+        places = range(len(scene.cotangents)) if outputs is None else outputs
+
+        def chosen(some: Any) -> list[Any]:
+            results = scene.subject({**given, **some})
+            return [results[place] for place in places]
+
+        primals, pull = jax.vjp(chosen, {name: given[name] for name in names})
+        cotangents = [
+            numpy.asarray(scene.cotangents[place], dtype=one.dtype)
+            for place, one in zip(places, primals, strict=True)
+        ]
+        (found,) = pulled(pull, cotangents)
+        return {name: np.asarray(one).astype(np.float64) for name, one in found.items()}
+
+
+def zero(scene: Scene) -> str:
+    """Hand over zeros: every finite gradient becomes zero."""
+    zeros = [np.zeros_like(one) for one in scene.cotangents]
+    return nonzero(scene, scene.subject.run(scene.arrays, zeros).gradients)
+
+
+def absent(scene: Scene) -> str | None:
+    """Use all outputs but one: that is as good as a cotangent of zeros."""
+    count = len(scene.cotangents)
+    for left in range(count) if count > 1 else ():
+        given = [c if i != left else np.zeros_like(c) for i, c in enumerate(scene.cotangents)]
+        whole = scene.subject.run(scene.arrays, given).gradients
+        found = _gradients(scene, outputs=[i for i in range(count) if i != left])
+        expected = {name: one.astype(np.float64) for name, one in whole.items()}
+        problem = apart(found, expected, lambda given=given: scene.bars_of(given).gradients)
+        if problem:
+            return f"without output {left} {problem}"
+    return "" if count > 1 else None
+
+
+def batched(scene: Scene) -> str | Told:
+    """Map the reverse pass over two cotangents for each output, as `jax.jacrev` does."""
+    import jax
+
+    def mapped(pull: Any, cotangents: list[Any]) -> Any:
+        return jax.vmap(pull)([jax.numpy.stack([one, TWICE_BACK * one]) for one in cotangents])
+
+    try:
+        found = _gradients(scene, pulled=mapped)
+    except undefined() as error:
+        return Told(NOT_DEFINED, first_line(error))
+    for row, factor in enumerate((1.0, TWICE_BACK)):
+        problem = scene.apart({name: one[row] / factor for name, one in found.items()})
+        if problem:
+            return f"of row {row} of a batch of cotangents, {problem}"
+    return ""
+
+
+def subsets_alone(scene: Scene) -> str | None:
+    """Differentiate by some inputs alone."""
+    names = list(scene.expected)
+    for some in subsets(names):
+        problem = scene.apart(_gradients(scene, wanted=some))
+        if problem:
+            return f"where only {', '.join(some)} need a gradient, {problem}"
+    return "" if len(names) > 1 else None
+
+
+def twice(scene: Scene) -> str | Told:
+    """Call everything again."""
+    again = scene.subject.run(scene.arrays, scene.cotangents)
+    problem = scene.differs(again)
+    if problem:
+        return f"called twice, {problem}: something is kept from one call to the next"
+    return _bits_differ(scene, again)
+
+
+def compiled(scene: Scene) -> str | Told:
+    """Compile the function, forward and backward."""
+    import jax
+    from jax import numpy
+
+    def both(given: Any, cotangents: Any) -> Any:
+        outputs, pull = jax.vjp(scene.subject, given)
+        return outputs, pull(cotangents)[0]
+
+    with precision(scene.arrays):
+        given = {name: numpy.asarray(array) for name, array in scene.arrays.items()}
+        cotangents = [
+            numpy.asarray(one, dtype=output.dtype)
+            for one, output in zip(scene.cotangents, scene.plain.outputs, strict=True)
+        ]
+        try:
+            outputs, gradients = jax.jit(both)(given, cotangents)
+        except undefined() as error:
+            return Told(NOT_DEFINED, first_line(error))
+    found = Ran(
+        tuple(np.asarray(one) for one in outputs),
+        {name: np.asarray(one) for name, one in gradients.items()},
+    )
+    return scene.differs(found) or _bits_differ(scene, found)
+
+
+def _bits_differ(scene: Scene, other: Ran) -> Told | str:
+    pairs = [*zip(other.outputs, scene.plain.outputs, strict=True)]
+    pairs += [(one, scene.plain.gradients[name]) for name, one in other.gradients.items()]
+    same = all(one.tobytes() == its.tobytes() for one, its in pairs)
+    return "" if same else Told("agree", "not the same bits, but within the bars")
+
+
+def alike(scene: Scene) -> str:
+    """See whether gradients have the shape and dtype of their inputs."""
+    for name, gradient in scene.plain.gradients.items():
+        given = scene.arrays[name]
+        if gradient is not None and (gradient.shape, gradient.dtype) != (given.shape, given.dtype):
+            return (
+                f"the gradient of {name} is {gradient.dtype}{gradient.shape}, "
+                f"its input {given.dtype}{given.shape}"
+            )
+    return ""
