@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from gradcheck.capture.contract import ABSENT, FORWARD_MODE, MAPPED
+from gradcheck.capture.contract import ABSENT, BATCHED, FORWARD_MODE
 from gradcheck.capture.situations import NOT_DEFINED
 from gradcheck.errors import RequestError
 
@@ -68,7 +68,7 @@ def gradcheck(
     """
     given = {"eps": eps, "atol": atol, "rtol": rtol, "nondet_tol": nondet_tol}
     note_idle([name for name, value in given.items() if value != IDLE[name]])
-    needed = {MAPPED: check_batched_grad, FORWARD_MODE: check_forward_ad}
+    needed = {BATCHED: check_batched_grad, FORWARD_MODE: check_forward_ad}
     return _checked(
         func, _as_tuple(inputs), raise_exception, needed, [] if check_undefined_grad else [ABSENT]
     )
@@ -135,13 +135,13 @@ def gradgradcheck(
         own, cotangents = given[: len(tensors)], given[len(tensors) :]
         wanted = [one for one in own if isinstance(one, torch.Tensor) and one.requires_grad]
         if not wanted:
-            return []
+            raise RuntimeError("no input requires a gradient, as it seems within a transform")
         found = torch.autograd.grad(
             _differentiable(func(*own)), wanted, cotangents, create_graph=True, allow_unused=True
         )
         return [one for one in found if one is not None]
 
-    needed = {MAPPED: check_batched_grad, FORWARD_MODE: check_fwd_over_rev}
+    needed = {BATCHED: check_batched_grad, FORWARD_MODE: check_fwd_over_rev}
     return _checked(
         backward,
         (*tensors, *cotangents),

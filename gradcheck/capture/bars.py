@@ -58,10 +58,10 @@ class CallBars:
 
 def _gradient(passes: Passes, name: str, held: tuple[float, float]) -> NDArray[np.float64]:
     reference = passes.gradient(name, held, 1)
-    bar = TWO * reference.bound[0]
+    bar: NDArray[np.float64] = TWO * reference.bound[0]
     if reference.kink is None or reference.reach is None:
         return bar
-    return np.where(reference.kink[0], TWO * reference.reach[0], bar)
+    return np.asarray(np.where(reference.kink[0], TWO * reference.reach[0], bar))
 
 
 def _output(
@@ -77,4 +77,5 @@ def _output(
     smallest, largest = held
     if not passes.largest[0] <= largest:
         return np.full(shape, np.inf)
-    return np.where(rad == 0, 0.0, TWO * (rad + smallest * max(passes.largest[0], 1.0)))
+    bar = TWO * (rad + smallest * max(passes.largest[0], 1.0))
+    return np.asarray(np.where(rad == 0, 0.0, bar))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,8 @@ def absent(scene: Scene) -> str | None:
         whole = scene.subject.run(scene.arrays, given).gradients
         found = _gradients(scene, outputs=[i for i in range(count) if i != left])
         expected = {name: one.astype(np.float64) for name, one in whole.items()}
-        problem = apart(found, expected, lambda given=given: scene.bars_of(given).gradients)
+        bars = partial(scene.bars_of, given)
+        problem = apart(found, expected, lambda: bars().gradients)  # noqa: B023
         if problem:
             return f"without output {left} {problem}"
     return "" if count > 1 else None
@@ -98,7 +100,8 @@ def batched(scene: Scene) -> str | Told:
     except undefined() as error:
         return Told(NOT_DEFINED, first_line(error))
     for row, factor in enumerate((1.0, TWICE_BACK)):
-        problem = scene.apart({name: one[row] / factor for name, one in found.items()})
+        rows = {name: None if g is None else g[row] / factor for name, g in found.items()}
+        problem = scene.apart(rows)
         if problem:
             return f"of row {row} of a batch of cotangents, {problem}"
     return ""
@@ -150,9 +153,11 @@ def compiled(scene: Scene) -> str | Told:
 
 
 def _bits_differ(scene: Scene, other: Ran) -> Told | str:
-    pairs = [*zip(other.outputs, scene.plain.outputs, strict=True)]
-    pairs += [(one, scene.plain.gradients[name]) for name, one in other.gradients.items()]
-    same = all(one.tobytes() == its.tobytes() for one, its in pairs)
+    found, expected = ([*ran.outputs, *ran.gradients.values()] for ran in (other, scene.plain))
+    same = all(
+        one is None or its is None or one.tobytes() == its.tobytes()
+        for one, its in zip(found, expected, strict=True)
+    )
     return "" if same else Told("agree", "not the same bits, but within the bars")
 
 

@@ -72,9 +72,10 @@ def _says_how(function: Any) -> bool:
     """Tell whether a Function has a rule for `vmap`, which then must work."""
     import torch
 
-    kind: Any = getattr(function, "__self__", None)
-    if not (isinstance(kind, type) and issubclass(kind, torch.autograd.Function)):
+    owner = getattr(function, "__self__", None)
+    if not (isinstance(owner, type) and issubclass(owner, torch.autograd.Function)):
         return False
+    kind: Any = owner
     return bool(kind.generate_vmap_rule) or kind.vmap is not torch.autograd.Function.vmap
 
 
@@ -133,9 +134,7 @@ def _rows_differ(
         plain = scene.plain if row == 0 else scene.subject.run(its, scene.cotangents)
         bars = cache(
             lambda its=its, row=row: (
-                scene.bars  # type: ignore[misc]
-                if row == 0
-                else scene.bars_of(scene.cotangents, its)
+                scene.bars if row == 0 else scene.bars_of(scene.cotangents, its)
             )
         )
         mine = Ran(
