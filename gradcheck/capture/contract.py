@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gradcheck.capture import calls, cotangents, jax_calls, memory, transforms
+from gradcheck.capture import calls, cotangents, forward_mode, jax_calls, mapped, memory
 from gradcheck.capture.situations import Arrays, BarsOf, Point, Scene, Situation, Told, first_line
 from gradcheck.capture.subject import Subject
 from gradcheck.errors import guarded
@@ -82,8 +82,8 @@ SITUATIONS: Mapping[str, Mapping[str, Situation]] = {
         "gradients of the shape, dtype and device of their inputs": calls.alike,
         "gradients accumulate": memory.accumulated,
         "gradients in memory of their own": memory.owned,
-        MAPPED: transforms.mapped_torch,
-        FORWARD_MODE: transforms.forward_torch,
+        MAPPED: mapped.mapped_torch,
+        FORWARD_MODE: forward_mode.forward_torch,
     },
     "jax": {
         "cotangents of zero": jax_calls.zero,
@@ -93,8 +93,8 @@ SITUATIONS: Mapping[str, Mapping[str, Situation]] = {
         "called twice": jax_calls.twice,
         "compiled with jax.jit": jax_calls.compiled,
         "gradients of the shape and dtype of their inputs": jax_calls.alike,
-        "under jax.vmap": transforms.mapped_jax,
-        FORWARD_MODE: transforms.forward_jax,
+        "under jax.vmap": mapped.mapped_jax,
+        FORWARD_MODE: forward_mode.forward_jax,
     },
 }
 """By framework, in the order in which they are told."""

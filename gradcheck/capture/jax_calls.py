@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradcheck.capture.cotangents import TWICE_BACK
-from gradcheck.capture.jax_recorder import precision
+from gradcheck.capture.jax_constants import Traced
+from gradcheck.capture.jax_recorder import Recorder, precision
+from gradcheck.capture.program import begin, needed, proceed
 from gradcheck.capture.situations import (
     NOT_DEFINED,
+    Arrays,
     Gradients,
     Scene,
     Told,
@@ -20,7 +25,7 @@ from gradcheck.capture.situations import (
     nonzero,
     subsets,
 )
-from gradcheck.capture.subject import Ran
+from gradcheck.capture.subject import Ran, Subject
 
 
 def undefined() -> tuple[type[Exception], ...]:
@@ -40,12 +45,8 @@ def _gradients(
     scene: Scene,
     wanted: Sequence[str] | None = None,
     outputs: Sequence[int] | None = None,
-    pulled: Callable[[Any, list[Any]], Any] = lambda pull, cotangents: pull(cotangents),
 ) -> Gradients:
-    """Differentiate some outputs by some inputs; all unless told otherwise.
-
-    `pulled` applies the reverse pass to the cotangents.
-    """
+    """Differentiate some outputs by some inputs; all unless told otherwise."""
     import jax
     from jax import numpy
 
@@ -63,8 +64,46 @@ def _gradients(
             numpy.asarray(scene.cotangents[place], dtype=one.dtype)
             for place, one in zip(places, primals, strict=True)
         ]
-        (found,) = pulled(pull, cotangents)
+        (found,) = pull(cotangents)
         return {name: np.asarray(one).astype(np.float64) for name, one in found.items()}
+
+
+def followed(function: Callable[[Any], list[Any]], arrays: Arrays) -> list[NDArray[Any]]:
+    """Record a function of named arrays and do what it does in NumPy, so that none is compiled.
+
+    Raises
+    ------
+    Exception
+        Of many kinds, if it cannot be recorded, or NumPy cannot do it.
+    """
+    import jax
+
+    with precision(arrays), np.errstate(all="ignore"):
+        closed = jax.make_jaxpr(function)(dict(arrays))
+        recorder = Recorder(arrays)
+        leaves = [Traced(recorder.program.leaves[name]) for name in sorted(arrays)]
+        steps, numbers = recorder.finished(recorder.run(closed, leaves))
+        values = begin(recorder.program, arrays)
+        proceed(steps, values)
+    return [np.asarray(needed(values, number)) for number in numbers]
+
+
+def run_in_numpy(function: Subject, arrays: Arrays, cotangents: Sequence[NDArray[Any]]) -> Ran:
+    """Differentiate a function of JAX as it is recorded; nothing is compiled."""
+    import jax
+    from jax import numpy
+
+    called: Any = function
+
+    def both(given: Any) -> list[Any]:
+        outputs, pull = jax.vjp(called, given)
+        like = zip(cotangents, outputs, strict=True)
+        (found,) = pull([numpy.asarray(one, dtype=output.dtype) for one, output in like])
+        return [*outputs, *(found[name] for name in arrays)]
+
+    results = followed(both, arrays)
+    count = len(cotangents)
+    return Ran(tuple(results[:count]), dict(zip(arrays, results[count:], strict=True)))
 
 
 def zero(scene: Scene) -> str:
@@ -92,19 +131,35 @@ def batched(scene: Scene) -> str | Told:
     """Map the reverse pass over two cotangents for each output, as `jax.jacrev` does."""
     import jax
 
-    def mapped(pull: Any, cotangents: list[Any]) -> Any:
-        return jax.vmap(pull)([jax.numpy.stack([one, TWICE_BACK * one]) for one in cotangents])
+    batch = [np.stack([one, TWICE_BACK * one]) for one in scene.cotangents]
 
+    def mapped(given: Any) -> list[Any]:
+        outputs, pull = jax.vjp(scene.subject, given)
+        like = zip(batch, outputs, strict=True)
+        pairs = [jax.numpy.asarray(one, dtype=output.dtype) for one, output in like]
+        (found,) = jax.vmap(pull)(pairs)
+        return [found[name] for name in scene.arrays]
+
+    def problem(found: Sequence[Any]) -> str:
+        for row, factor in enumerate((1.0, TWICE_BACK)):
+            rows = {
+                name: np.asarray(one[row]).astype(np.float64) / factor
+                for name, one in zip(scene.arrays, found, strict=True)
+            }
+            apart = scene.apart(rows)
+            if apart:
+                return f"of row {row} of a batch of cotangents, {apart}"
+        return ""
+
+    with suppress(Exception):  # what then happens in JAX itself is what counts
+        if not problem(followed(mapped, scene.arrays)):
+            return ""
     try:
-        found = _gradients(scene, pulled=mapped)
+        with precision(scene.arrays):
+            given = {name: jax.numpy.asarray(array) for name, array in scene.arrays.items()}
+            return problem(mapped(given))
     except undefined() as error:
         return Told(NOT_DEFINED, first_line(error))
-    for row, factor in enumerate((1.0, TWICE_BACK)):
-        rows = {name: None if g is None else g[row] / factor for name, g in found.items()}
-        problem = scene.apart(rows)
-        if problem:
-            return f"of row {row} of a batch of cotangents, {problem}"
-    return ""
 
 
 def subsets_alone(scene: Scene) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.capture.subject import Ran
+from gradcheck.capture.subject import Ran, Subject
 
 Arrays = Mapping[str, NDArray[Any]]
 Gradients = Mapping[str, NDArray[np.float64] | None]
@@ -86,6 +86,13 @@ class Scene:
         """Say which gradient is not within its bar of the plain call's; empty if none."""
         return apart(found, self.expected, lambda: self.bars.gradients)
 
+    def own_bars(self, function: Any, arrays: Arrays, cotangents: Sequence[Any]) -> Bars | None:
+        """Return the bars of another function; `None` if they cannot be told."""
+        try:
+            return self.bars_of(cotangents, arrays, function)
+        except Exception:  # an operation without a rule, or what cannot be recorded
+            return None
+
     def differs(self, other: Ran) -> str:
         """Say what is not within its bar of what the plain call returned; empty if nothing."""
         return outputs_apart(
@@ -95,6 +102,15 @@ class Scene:
 
 Situation = Callable[[Scene], str | Told | None]
 """Says what is wrong; empty if nothing is, and `None` if it does not apply."""
+
+
+Run = Callable[[Subject, Arrays, Sequence[Any]], Ran]
+"""Differentiates a function."""
+
+
+def run(function: Subject, arrays: Arrays, cotangents: Sequence[Any]) -> Ran:
+    """Differentiate a function as its framework does."""
+    return function.run(arrays, cotangents)
 
 
 def wide(gradients: Mapping[str, NDArray[Any] | None]) -> Gradients:
