@@ -89,12 +89,29 @@ def test_inputs_of_which_none_requires_a_gradient_are_refused(check):
         check(Cube.apply, (X.detach(),), raise_exception=False)
 
 
-@pytest.mark.parametrize("setting", ["check_batched_grad", "check_forward_ad"])
-def test_what_is_asked_for_must_be_defined(setting):
-    assert gradcheck(torch.sin, (X,), **{setting: True})
-    assert not gradcheck(Cube.apply, (X,), raise_exception=False, **{setting: True})
+class Reads(Cube):
+    """Has a backward pass that reads a number out, which no batch allows."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 3 * g * x * x if g.sum().item() else torch.zeros_like(x)
+
+
+@pytest.mark.parametrize(
+    ("setting", "function"), [("check_batched_grad", Reads), ("check_forward_ad", Cube)]
+)
+def test_what_is_asked_for_must_be_defined(setting, function):
+    asked = {setting: True, "raise_exception": False}
+    for check in (gradcheck, torch.autograd.gradcheck):
+        assert check(torch.sin, (X,), **asked)
+        assert check(function.apply, (X,))
+    assert gradcheck(Cube.apply, (X,), check_batched_grad=True)
+    assert not gradcheck(function.apply, (X,), **asked)
     with pytest.raises(GradcheckError, match="calling contract"):
-        gradcheck(Cube.apply, (X,), **{setting: True})
+        gradcheck(function.apply, (X,), **{setting: True})
+    with pytest.raises((GradcheckError, RuntimeError, NotImplementedError)):
+        torch.autograd.gradcheck(function.apply, (X,), **{setting: True})
 
 
 class Pair(torch.autograd.Function):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.capture.calls import array_of, call, called
+from gradcheck.capture.calls import Call, array_of, call, called
 from gradcheck.capture.situations import (
     NOT_DEFINED,
     Scene,
@@ -93,29 +93,45 @@ def absent(scene: Scene) -> str | None:
 
 
 def batched(scene: Scene) -> str | Told:
-    """Hand over two cotangents for each output at once, as `is_grads_batched` of PyTorch does."""
+    """Hand over two cotangents for each output at once.
+
+    First as `is_grads_batched` does, which goes row by row where an operation has no rule for a
+    batch; then with `torch.func.vmap`, which asks for the rule.
+    """
     import torch
 
-    plain = called(scene)
-    batch = [torch.stack([one, TWICE_BACK * one]) for one in plain.cotangents]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it is slow
-            found = torch.autograd.grad(
-                list(plain.outputs),
-                [plain.tensors[name] for name in plain.wanted],
-                batch,
-                allow_unused=True,
-                is_grads_batched=True,
-            )
-    except (NotImplementedError, RuntimeError) as error:
-        return Told(NOT_DEFINED, first_line(error))
-    for row, factor in enumerate((1.0, TWICE_BACK)):
-        rows = {
-            name: None if one is None else array_of(one[row]) / factor
-            for name, one in zip(plain.wanted, found, strict=True)
-        }
-        problem = scene.apart(rows)
-        if problem:
-            return f"of row {row} of a batch of cotangents, {problem}"
-    return ""
+    mapped: Any = torch.func.vmap
+    ways: tuple[Callable[[Call, list[Any]], Any], ...] = (
+        lambda plain, batch: _back(plain, batch, is_grads_batched=True),
+        lambda plain, batch: mapped(lambda one: _back(plain, one), randomness="same")(batch),
+    )
+    refused: list[BaseException] = []
+    for way in ways:
+        plain = called(scene)
+        batch = [torch.stack([one, TWICE_BACK * one]) for one in plain.cotangents]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that it is slow
+                found = way(plain, batch)
+        except (NotImplementedError, RuntimeError) as error:
+            refused.append(error)
+            continue
+        for row, factor in enumerate((1.0, TWICE_BACK)):
+            rows = dict.fromkeys(plain.wanted) | {
+                name: array_of(one[row]) / factor for name, one in found.items()
+            }
+            problem = scene.apart(rows)
+            if problem:
+                return f"of row {row} of a batch of cotangents, {problem}"
+    return Told(NOT_DEFINED, first_line(refused[0])) if len(refused) == len(ways) else ""
+
+
+def _back(plain: Call, cotangents: list[Any], **more: Any) -> dict[str, Any]:
+    """Return the gradients that there are."""
+    import torch
+
+    wanted = [plain.tensors[name] for name in plain.wanted]
+    found = torch.autograd.grad(
+        list(plain.outputs), wanted, cotangents, retain_graph=True, allow_unused=True, **more
+    )
+    return {name: one for name, one in zip(plain.wanted, found, strict=True) if one is not None}

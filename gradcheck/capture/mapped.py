@@ -17,6 +17,7 @@ import numpy as np
 from gradcheck.capture.situations import (
     MOST_SUBSETS,
     NOT_DEFINED,
+    SLACK,
     Arrays,
     Bars,
     Run,
@@ -148,10 +149,12 @@ def _rows_differ(scene: Scene, batch: Arrays, function: Subject, ran: Run) -> To
             },
         )
         problem = _differs(mine, plain, bars)
-        if problem and own() is None:
-            return Told(NOT_DEFINED, f"{problem}, and there is no bar for it")
+        doubt = problem
         if problem:
-            problem = _differs(mine, plain, lambda: _wider(bars(), own(), row))  # noqa: B023
+            wider = _slack(bars(), plain, scene.unit) if own() is None else _sum(bars(), own(), row)
+            problem = _differs(mine, plain, lambda: wider)  # noqa: B023
+        if doubt and own() is None and not problem:
+            return Told(NOT_DEFINED, f"{doubt}, and there is no bar for it")
         if problem:
             names = " and ".join(batch)
             only = f" where {names} alone is mapped" if len(batch) < len(scene.arrays) else ""
@@ -165,7 +168,19 @@ def _differs(found: Ran, plain: Ran, bars: Callable[[], Bars]) -> str:
     )
 
 
-def _wider(bars: Bars, own: Bars | None, row: int) -> Bars:
+def _slack(bars: Bars, plain: Ran, unit: float) -> Bars:
+    """Widen the bars of the plain call by much, and those of what it need not round as well."""
+
+    def widened(bar: Any, value: Any) -> Any:
+        return SLACK * (bar + unit * np.abs(0.0 if value is None else value))
+
+    return Bars(
+        {name: widened(bar, plain.gradients[name]) for name, bar in bars.gradients.items()},
+        [widened(bar, value) for bar, value in zip(bars.outputs, plain.outputs, strict=True)],
+    )
+
+
+def _sum(bars: Bars, own: Bars | None, row: int) -> Bars:
     """Add the bars that the mapped function has itself."""
     if own is None:
         return bars

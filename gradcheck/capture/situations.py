@@ -20,6 +20,10 @@ MOST_SUBSETS = 4
 """Inputs of which every subset is tried; of more only the single ones and all but one."""
 
 
+SLACK = 2.0**10
+"""How many of the plain call's bars what is computed otherwise may be off, if none can be told."""
+
+
 class Point(NamedTuple):
     """One situation: what became of it, and why.
 
@@ -85,6 +89,11 @@ class Scene:
     def apart(self, found: Gradients) -> str:
         """Say which gradient is not within its bar of the plain call's; empty if none."""
         return apart(found, self.expected, lambda: self.bars.gradients)
+
+    @property
+    def unit(self) -> float:
+        """The unit roundoff of the format under judgement."""
+        return float(np.finfo(next(iter(self.arrays.values())).dtype).eps) / 2
 
     def own_bars(self, function: Any, arrays: Arrays, cotangents: Sequence[Any]) -> Bars | None:
         """Return the bars of another function; `None` if they cannot be told."""

