@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,18 @@ from gradcheck.capture.program import begin, needed, proceed
 from gradcheck.capture.situations import (
     NOT_DEFINED,
     Arrays,
-    Gradients,
+    Run,
     Scene,
     Told,
     apart,
     first_line,
     nonzero,
     subsets,
+    wide,
 )
-from gradcheck.capture.subject import Ran, Subject
+from gradcheck.capture.subject import Ran
+
+T = TypeVar("T")
 
 
 def undefined() -> tuple[type[Exception], ...]:
@@ -41,31 +44,48 @@ def undefined() -> tuple[type[Exception], ...]:
     )
 
 
-def _gradients(
-    scene: Scene,
-    wanted: Sequence[str] | None = None,
-    outputs: Sequence[int] | None = None,
-) -> Gradients:
-    """Differentiate some outputs by some inputs; all unless told otherwise."""
+def cleared(check: Callable[[Run], T]) -> T | str:
+    """Check what NumPy computes, which is quick and may clear a function; else what JAX does."""
+    with suppress(Exception):  # what then happens in JAX itself is what counts
+        if not check(run_in_numpy):
+            return ""
+    return check(run_in_jax)
+
+
+def run_in_jax(function: Any, arrays: Arrays, cotangents: Sequence[NDArray[Any]]) -> Ran:
+    """Differentiate a function from named arrays to a list of arrays."""
     import jax
     from jax import numpy
 
-    with precision(scene.arrays):
-        given = {name: numpy.asarray(array) for name, array in scene.arrays.items()}
-        names = list(given) if wanted is None else list(wanted)
-        places = range(len(scene.cotangents)) if outputs is None else outputs
+    with precision(arrays):
+        given = {name: numpy.asarray(array) for name, array in arrays.items()}
+        outputs, pull = jax.vjp(function, given)
+        (found,) = pull(_like(cotangents, outputs))
+    return Ran(
+        tuple(np.asarray(one) for one in outputs),
+        {name: np.asarray(found[name]) for name in arrays},
+    )
 
-        def chosen(some: Any) -> list[Any]:
-            results = scene.subject({**given, **some})
-            return [results[place] for place in places]
 
-        primals, pull = jax.vjp(chosen, {name: given[name] for name in names})
-        cotangents = [
-            numpy.asarray(scene.cotangents[place], dtype=one.dtype)
-            for place, one in zip(places, primals, strict=True)
-        ]
-        (found,) = pull(cotangents)
-        return {name: np.asarray(one).astype(np.float64) for name, one in found.items()}
+def run_in_numpy(function: Any, arrays: Arrays, cotangents: Sequence[NDArray[Any]]) -> Ran:
+    """Differentiate a function as it is recorded; nothing is compiled."""
+    import jax
+
+    def both(given: Any) -> list[Any]:
+        outputs, pull = jax.vjp(function, given)
+        (found,) = pull(_like(cotangents, outputs))
+        return [*outputs, *(found[name] for name in arrays)]
+
+    results = followed(both, arrays)
+    count = len(cotangents)
+    return Ran(tuple(results[:count]), dict(zip(arrays, results[count:], strict=True)))
+
+
+def _like(cotangents: Sequence[NDArray[Any]], outputs: Sequence[Any]) -> list[Any]:
+    from jax import numpy
+
+    pairs = zip(cotangents, outputs, strict=True)
+    return [numpy.asarray(one, dtype=output.dtype) for one, output in pairs]
 
 
 def followed(function: Callable[[Any], list[Any]], arrays: Arrays) -> list[NDArray[Any]]:
@@ -88,43 +108,35 @@ def followed(function: Callable[[Any], list[Any]], arrays: Arrays) -> list[NDArr
     return [np.asarray(needed(values, number)) for number in numbers]
 
 
-def run_in_numpy(function: Subject, arrays: Arrays, cotangents: Sequence[NDArray[Any]]) -> Ran:
-    """Differentiate a function of JAX as it is recorded; nothing is compiled."""
-    import jax
-    from jax import numpy
-
-    called: Any = function
-
-    def both(given: Any) -> list[Any]:
-        outputs, pull = jax.vjp(called, given)
-        like = zip(cotangents, outputs, strict=True)
-        (found,) = pull([numpy.asarray(one, dtype=output.dtype) for one, output in like])
-        return [*outputs, *(found[name] for name in arrays)]
-
-    results = followed(both, arrays)
-    count = len(cotangents)
-    return Ran(tuple(results[:count]), dict(zip(arrays, results[count:], strict=True)))
-
-
 def zero(scene: Scene) -> str:
     """Hand over zeros: every finite gradient becomes zero."""
     zeros = [np.zeros_like(one) for one in scene.cotangents]
-    return nonzero(scene, scene.subject.run(scene.arrays, zeros).gradients)
+    return cleared(lambda ran: nonzero(scene, ran(scene.subject, scene.arrays, zeros).gradients))
 
 
 def absent(scene: Scene) -> str | None:
     """Use all outputs but one: that is as good as a cotangent of zeros."""
     count = len(scene.cotangents)
-    for left in range(count) if count > 1 else ():
+
+    def check(left: int, ran: Run) -> str:
         given = [c if i != left else np.zeros_like(c) for i, c in enumerate(scene.cotangents)]
-        whole = scene.subject.run(scene.arrays, given).gradients
-        found = _gradients(scene, outputs=[i for i in range(count) if i != left])
-        expected = {name: one.astype(np.float64) for name, one in whole.items()}
-        bars = partial(scene.bars_of, given)
-        problem = apart(found, expected, lambda: bars().gradients)  # noqa: B023
-        if problem:
-            return f"without output {left} {problem}"
-    return "" if count > 1 else None
+        kept = [i for i in range(count) if i != left]
+
+        def others(some: Any) -> list[Any]:
+            results = scene.subject(some)
+            return [results[i] for i in kept]
+
+        problem = apart(
+            wide(ran(others, scene.arrays, [scene.cotangents[i] for i in kept]).gradients),
+            wide(ran(scene.subject, scene.arrays, given).gradients),
+            lambda: scene.bars_of(given).gradients,
+        )
+        return f"without output {left} {problem}" if problem else ""
+
+    if count < 2:
+        return None
+    problems = (cleared(partial(check, left)) for left in range(count))
+    return next(filter(None, problems), "")
 
 
 def batched(scene: Scene) -> str | Told:
@@ -135,9 +147,7 @@ def batched(scene: Scene) -> str | Told:
 
     def mapped(given: Any) -> list[Any]:
         outputs, pull = jax.vjp(scene.subject, given)
-        like = zip(batch, outputs, strict=True)
-        pairs = [jax.numpy.asarray(one, dtype=output.dtype) for one, output in like]
-        (found,) = jax.vmap(pull)(pairs)
+        (found,) = jax.vmap(pull)(_like(batch, outputs))
         return [found[name] for name in scene.arrays]
 
     def problem(found: Sequence[Any]) -> str:
@@ -165,11 +175,24 @@ def batched(scene: Scene) -> str | Told:
 def subsets_alone(scene: Scene) -> str | None:
     """Differentiate by some inputs alone."""
     names = list(scene.expected)
-    for some in subsets(names):
-        problem = scene.apart(_gradients(scene, wanted=some))
-        if problem:
-            return f"where only {', '.join(some)} need a gradient, {problem}"
-    return "" if len(names) > 1 else None
+
+    def check(some: Sequence[str], ran: Run) -> str:
+        others = {name: array for name, array in scene.arrays.items() if name not in some}
+
+        def of_some(given: Any) -> Any:
+            from jax import numpy
+
+            fixed = {name: numpy.asarray(array) for name, array in others.items()}
+            return scene.subject({**fixed, **given})
+
+        arrays = {name: scene.arrays[name] for name in some}
+        problem = scene.apart(wide(ran(of_some, arrays, scene.cotangents).gradients))
+        return f"where only {', '.join(some)} need a gradient, {problem}" if problem else ""
+
+    if len(names) < 2:
+        return None
+    problems = (cleared(partial(check, some)) for some in subsets(names))
+    return next(filter(None, problems), "")
 
 
 def twice(scene: Scene) -> str | Told:

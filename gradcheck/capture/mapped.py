@@ -134,7 +134,7 @@ def _rows_differ(scene: Scene, batch: Arrays, function: Subject, ran: Run) -> To
     own = cache(lambda: scene.own_bars(function, given, cotangents))
     for row in range(2):
         its = {**scene.arrays, **{name: array[row] for name, array in batch.items()}}
-        plain = scene.plain if row == 0 else scene.subject.run(its, scene.cotangents)
+        plain = scene.plain if row == 0 else ran(scene.subject, its, scene.cotangents)
         bars = cache(
             lambda its=its, row=row: (
                 scene.bars if row == 0 else scene.bars_of(scene.cotangents, its)

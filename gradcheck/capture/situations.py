@@ -113,7 +113,7 @@ Situation = Callable[[Scene], str | Told | None]
 """Says what is wrong; empty if nothing is, and `None` if it does not apply."""
 
 
-Run = Callable[[Subject, Arrays, Sequence[Any]], Ran]
+Run = Callable[[Any, Arrays, Sequence[Any]], Ran]
 """Differentiates a function."""
 
 
