@@ -5,16 +5,12 @@ from gradcheck.torch import gradcheck, gradgradcheck
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-import pandas as pd
-
 from gradcheck.capture.contract import ABSENT, BATCHED, FORWARD_MODE
-from gradcheck.capture.situations import NOT_DEFINED
 from gradcheck.errors import RequestError
+from gradcheck.originals import insisting, note_idle
 
 IDLE = {"eps": 1e-6, "atol": 1e-5, "rtol": 1e-3, "nondet_tol": 0.0}
 """Arguments of the originals that a bound for every gradient makes idle, and their defaults."""
@@ -49,10 +45,10 @@ def gradcheck(
     check_undefined_grad
         Whether it is a fault if cotangents of some outputs must not be absent.
     check_batched_grad, check_forward_ad
-        Whether it is a fault if `torch.func.vmap` or forward mode is not defined; where they are
-        defined they are judged anyway.
+        Whether it is a fault if a batch of cotangents, or forward mode, is not defined; where they
+        are defined they are judged anyway.
     check_grad_dtypes, check_batched_forward_grad, check_backward_ad, fast_mode, masked
-        Are accepted: everything is judged, and fast.
+        Have no effect: every entry of every gradient is judged, its dtype too, and it is fast.
 
     Returns
     -------
@@ -106,7 +102,7 @@ def gradgradcheck(
     eps, atol, rtol, nondet_tol, check_undefined_grad, check_batched_grad
         As of `gradcheck`.
     gen_non_contig_grad_outputs, check_grad_dtypes, check_rev_over_rev, fast_mode, masked
-        Are accepted: everything is judged, and fast.
+        Have no effect: all that is judged, and it is fast.
 
     Raises
     ------
@@ -171,18 +167,7 @@ def _checked(
         if raises:
             raise GradcheckError(str(error)) from error
         return False
-    points = [
-        {**point, "verdict": "error"}
-        if point["verdict"] == NOT_DEFINED and needed.get(point["situation"])
-        else point
-        for point in report.run["contract"]
-        if point["situation"] not in ignored
-    ]
-    report = replace(
-        report,
-        run={**report.run, "contract": points},
-        contract=pd.DataFrame(points, columns=report.contract.columns),
-    )
+    report = insisting(report, [one for one, asked in needed.items() if asked], ignored)
     if raises and not report.agrees:
         raise GradcheckError(describe_failure(report, ""))
     return report.agrees
@@ -204,17 +189,3 @@ def _differentiable(results: Any) -> list[Any]:
 
 def _as_tuple(inputs: Any) -> tuple[Any, ...]:
     return tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
-
-
-_TOLD: set[str] = set()
-
-
-def note_idle(names: Sequence[str]) -> None:
-    """Say once of each argument that it has no effect."""
-    new = [name for name in names if name not in _TOLD]
-    _TOLD.update(new)
-    if new:
-        warnings.warn(
-            f"{', '.join(new)}: no effect, for every gradient has a bound of its own",
-            stacklevel=3,
-        )
