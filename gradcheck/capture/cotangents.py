@@ -14,12 +14,12 @@ import numpy as np
 from gradcheck.capture.calls import Call, array_of, call, called
 from gradcheck.capture.situations import (
     NOT_DEFINED,
+    Gradients,
     Scene,
     Told,
     apart,
     first_line,
     nonzero,
-    off,
 )
 
 TWICE_BACK = -2.0
@@ -84,12 +84,23 @@ def absent(scene: Scene) -> str | None:
         )
         other = called(scene)
         zeros = [c if i != left else c.new_zeros(c.shape) for i, c in enumerate(other.cotangents)]
-        whole = other.arrays(zeros)
-        for name, gradient in found.items():
-            a, b = (np.zeros(()) if each is None else each for each in (gradient, whole[name]))
-            if off(a, b, scene.bars.gradients[name]).any():
-                return f"without the cotangent of output {left} the gradient of {name} differs"
+        given = [c if i != left else np.zeros_like(c) for i, c in enumerate(scene.cotangents)]
+        problem = apart(
+            _filled(found, scene),
+            _filled(other.arrays(zeros), scene),
+            lambda: scene.bars_of(given).gradients,  # noqa: B023
+        )
+        if problem:
+            return f"without the cotangent of output {left} {problem}"
     return ""
+
+
+def _filled(gradients: Gradients, scene: Scene) -> Gradients:
+    """Put zeros for a gradient that is `None`."""
+    return {
+        name: np.zeros(scene.arrays[name].shape) if one is None else one
+        for name, one in gradients.items()
+    }
 
 
 def batched(scene: Scene) -> str | Told:

@@ -28,6 +28,7 @@ from gradcheck.capture.situations import (
     outputs_apart,
     run,
     wide,
+    within_slack,
 )
 from gradcheck.capture.subject import Ran, Subject
 
@@ -154,7 +155,7 @@ def _rows_differ(scene: Scene, batch: Arrays, function: Subject, ran: Run) -> To
             wider = _slack(bars(), plain, scene.unit) if own() is None else _sum(bars(), own(), row)
             problem = _differs(mine, plain, lambda: wider)  # noqa: B023
         if doubt and own() is None and not problem:
-            return Told(NOT_DEFINED, f"{doubt}, and there is no bar for it")
+            return within_slack(doubt)
         if problem:
             names = " and ".join(batch)
             only = f" where {names} alone is mapped" if len(batch) < len(scene.arrays) else ""

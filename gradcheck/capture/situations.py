@@ -195,6 +195,11 @@ def _distance(
         return f"differs by {np.max(np.abs(found - expected)[far]):.3g}" if far.any() else ""
 
 
+def within_slack(problem: str) -> Told:
+    """Say that a problem may be one of rounding."""
+    return Told("agree", f"{problem}: no bar can be told, but it is within {SLACK:,.0f} others")
+
+
 def nonzero(scene: Scene, found: Mapping[str, NDArray[Any] | None]) -> str:
     """Say which gradient is not zero where the plain call's is finite; empty if none."""
     for name, gradient in found.items():

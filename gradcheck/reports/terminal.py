@@ -277,6 +277,8 @@ def _print_contract(console: Console, report: Report) -> None:
     broken = rows[rows["verdict"].isin(FAILS)]
     judged = (rows["verdict"] == "agree").sum() + len(broken)
     console.print(f"Calling contract: {judged - len(broken)} of {judged} situations agree.")
+    for row in rows[(rows["verdict"] == "agree") & (rows["message"] != "")].to_dict("records"):
+        console.print(f"  note: {row['situation']}: {row['message']}", soft_wrap=True)
     for row in broken.to_dict("records"):
         line = f"  {row['verdict']}: {row['situation']}: {row['message']}"
         console.print(line, style="red", soft_wrap=True)
