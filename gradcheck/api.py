@@ -29,6 +29,7 @@ from gradcheck.reports.tables import Report, tabulate
 from gradcheck.suggestions import nearest
 from gradcheck.truth.evidence import evidence
 from gradcheck.truth.referee import Rulings, referee
+from gradcheck.truth.settlement import settle
 
 CHECKED = 2
 """Samples on which a model is run before any work, to see whether it is stated as it should be."""
@@ -127,6 +128,7 @@ def stages(
                 )
     except Exception as error:  # a model that raises late; what was found before is not lost
         failed[stage] = describe(error, model)
+    outcome, rulings = settle(model, outcome, rulings)
     contract = examined(model, request, outcome) if isinstance(model, CapturedModel) else ()
     yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract)
 

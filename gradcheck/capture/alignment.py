@@ -169,8 +169,10 @@ class Code:
         return nodes
 
     def _is_turned(self, at: int, nodes: tuple[Any, ...]) -> bool:
-        """Tell whether a number stands on the left: the framework gives it on the right."""
+        """Tell whether a number stands on the other side than where the framework gives it."""
         first, second = self.steps[at].arguments[:2]
+        if not isinstance(first, Ref) and isinstance(second, Ref):
+            return is_constant(nodes[1]) and not is_constant(nodes[0])
         if not isinstance(first, Ref) or isinstance(second, Ref):
             return False
         return self._is_array(nodes[1]) and not self._is_array(nodes[0])

@@ -164,6 +164,7 @@ def subject_of(
 
 def name_of(function: Any) -> str:
     """Name a function as its author does."""
+    function = getattr(function, "_init_fn", function)  # of a custom operation of PyTorch
     owner = getattr(function, "__self__", None)
     named = owner if isinstance(owner, type) else function
     name = getattr(named, "__name__", type(function).__name__)

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.capture.jax_recorder import precision, record
+from gradcheck.capture.jax_recorder import precision, record, without_rules
 from gradcheck.capture.subject import Captured, Ran, flat_name, usable_name
 from gradcheck.capture.torch_function import argument_names
 from gradcheck.errors import RequestError
 
 Arrays = Mapping[str, NDArray[Any]]
+KERNELS = ("callback", "ffi_call", "custom_call", "pallas_call")
+"""What the names of primitives contain that call what is not JAX's."""
 
 
 class JaxFunction:
@@ -140,6 +142,35 @@ class JaxFunction:
                 "what it does depends on a traced value; use jnp.where, or lax.cond and its like",
             ) from error
         return Captured(program, dependent)
+
+    def is_kernel(self, operation: str) -> bool:
+        """Tell whether a primitive calls what is not JAX's."""
+        return any(kind in operation for kind in KERNELS)
+
+    def forward_alone(self) -> JaxFunction:
+        """Return a function that does the forward pass; its derivative is JAX's."""
+        return ForwardAlone(self)
+
+
+class ForwardAlone(JaxFunction):
+    """Computes what another function computes forward; its derivative is JAX's.
+
+    Parameters
+    ----------
+    original
+        Whose forward pass, and whose inputs.
+    """
+
+    def __init__(self, original: JaxFunction) -> None:
+        vars(self).update(vars(original))
+
+    def __call__(self, arrays: Mapping[str, Any]) -> list[Any]:
+        """Call the function as if it had no `custom_vjp`."""
+        import jax
+
+        closed = jax.make_jaxpr(super().__call__)(dict(arrays))
+        given = [arrays[name] for name in sorted(arrays)]  # as JAX orders a dictionary
+        return without_rules(closed, given)
 
 
 def is_float_array(leaf: Any) -> bool:

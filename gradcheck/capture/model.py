@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, Arrays, Gradients
-from gradcheck.capture.program import Program, Step, Values, begin, needed, place_of, proceed
+from gradcheck.capture.program import (
+    Program,
+    Step,
+    Values,
+    begin,
+    needed,
+    place_of,
+    proceed,
+    without_rule,
+)
 from gradcheck.capture.subject import Captured, Ran, Subject
 from gradcheck.errors import EndedError, RequestError, guarded
 from gradcheck.model.domains import Domain, near
@@ -40,6 +49,11 @@ class CapturedModel(Model):
 
     subject: Subject = None  # type: ignore[assignment]
     programs: Programs = field(default=None)  # type: ignore[assignment]
+
+    @property
+    def own(self) -> str:
+        """The adapter whose own backward pass is the reference; empty if it is another's."""
+        return self.subject.framework if self.programs.subject is self.subject else ""
 
 
 class Programs:
@@ -80,10 +94,38 @@ class Programs:
         if key not in self._kept:
             captured = self._record(arrays)
             if dtype not in self._common:
-                self._check_constants(arrays, captured)
+                captured = self._checked(arrays, captured)
                 self._common[dtype] = captured
             self._kept[key] = captured
         return self._kept[key]
+
+    def _checked(self, arrays: Mapping[str, NDArray[Any]], captured: Captured) -> Captured:
+        """Return a record that can be followed: of the forward pass alone, if there is no other."""
+        try:
+            self._look_into(arrays, captured)
+        except _UnseenError as error:
+            if not error.in_backward:
+                raise
+            whole, self.subject = self.subject, self.subject.forward_alone()
+            try:
+                captured = self._record(arrays)
+                self._look_into(arrays, captured)
+            except RequestError:
+                self.subject = whole
+                raise
+        return captured
+
+    def _look_into(self, arrays: Mapping[str, NDArray[Any]], captured: Captured) -> None:
+        """Find out whether something is computed where nobody sees it."""
+        self._check_constants(arrays, captured)
+        program = captured.program
+        gradients = [number for number in program.gradients.values() if number is not None]
+        passes = (program.forward, program.outputs), (program.steps, gradients)
+        for in_backward, (steps, targets) in enumerate(passes):
+            for step in without_rule(steps, targets):
+                if self.subject.is_kernel(step.operation):
+                    how = f"it calls {step.operation}{place_of(step.line or step.near)}, a kernel "
+                    raise self._unseen(f"{how}that cannot be looked into", bool(in_backward))
 
     def _record(self, arrays: Mapping[str, NDArray[Any]]) -> Captured:
         given = {name: arrays[name] for name in self.subject.given}
@@ -104,7 +146,7 @@ class Programs:
         return captured
 
     def _check_constants(self, arrays: Mapping[str, NDArray[Any]], captured: Captured) -> None:
-        """Find out whether something enters that was computed where nobody saw it."""
+        """See whether something enters that depends on the inputs, though it is taken for fixed."""
         moved = {
             name: array * array.dtype.type(1 + NUDGE) if name in self.subject.given else array
             for name, array in arrays.items()
@@ -114,23 +156,35 @@ class Programs:
         if len(one.steps) != len(other.steps):
             object.__setattr__(captured, "branches", True)
             return
-        for step, its in zip(one.steps, other.steps, strict=True):
+        begin = len(one.forward)
+        for i, (step, its) in enumerate(zip(one.steps, other.steps, strict=True)):
             if _scalars(step) != _scalars(its):
-                raise self._unseen(step, "were read out, as by .item()")
+                raise self._unseen(_entering(step, "read out, as by .item()"), i >= begin)
         for number, constant in one.constants.items():
             if constant.dtype.kind == "f" and not np.array_equal(
                 constant, other.constants.get(number, np.nan), equal_nan=True
             ):
-                user = next((step for step in one.steps if number in step.operands), None)
-                raise self._unseen(user, "were computed where it cannot be recorded")
+                users = [i for i, step in enumerate(one.steps) if number in step.operands]
+                user = one.steps[users[0]] if users else None
+                how = "computed where it cannot be recorded"
+                raise self._unseen(_entering(user, how), not users or users[0] >= begin)
 
-    def _unseen(self, step: Step | None, how: str) -> RequestError:
-        where = place_of(step.line) if step else ""
-        return RequestError(
-            "function",
-            f"numbers enter{where} that depend on the inputs but {how}; state the function in "
-            f"plain {self.subject.framework} as definition=",
-        )
+    def _unseen(self, what: str, in_backward: bool) -> _UnseenError:
+        plain = f"state the function in plain {self.subject.framework} as definition="
+        error = _UnseenError("function", f"{what}; {plain}")
+        error.in_backward = in_backward
+        return error
+
+
+def _entering(step: Step | None, how: str) -> str:
+    where = place_of(step.line) if step else ""
+    return f"numbers enter{where} that depend on the inputs but were {how}"
+
+
+class _UnseenError(RequestError):
+    """Something is computed where nobody sees it."""
+
+    in_backward: bool = False
 
 
 def _scalars(step: Step) -> list[float]:
@@ -153,7 +207,7 @@ def _plain(leaf: Any) -> NDArray[Any]:
             return np.asarray(leaf.mid) if leaf.hidden == 1 else np.asarray(leaf.mid)[None]
         held = leaf.parts[0]
         if held.dtype == object:
-            return np.array([float(real.constant.mid()) for real in held.ravel()]).reshape(
+            return np.array([float(value.mid()) for value in held.ravel()]).reshape(
                 1, *held.shape[leaf.hidden :] if leaf.hidden else held.shape
             )
         return np.asarray(held) if leaf.hidden == 1 else np.asarray(held)[None]

@@ -8,7 +8,7 @@ as in the framework.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -113,6 +113,16 @@ class Program:
     def refused(self) -> list[str]:
         """The operations that no rule is known for, each once, in order."""
         return list(dict.fromkeys(step.operation for step in self.steps if step.rule is None))
+
+
+def without_rule(steps: Sequence[Step], targets: Iterable[int]) -> list[Step]:
+    """Return the steps without a rule on the way to some values."""
+    wanted, found = set(targets), []
+    for step in reversed(steps):
+        if not wanted.isdisjoint(step.results):
+            wanted.update(step.operands)
+            found += [step] if step.rule is None else []
+    return found
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,12 @@ class Subject(Protocol):
     ) -> Captured:
         """Record what is computed, forward and backward."""
 
+    def is_kernel(self, operation: str) -> bool:
+        """Tell whether an operation without a rule is one that nobody can look into."""
+
+    def forward_alone(self) -> Subject:
+        """Return a function that does the forward pass; its derivative is the framework's."""
+
 
 def flat_name(names: Sequence[str], path: Sequence[Any]) -> str:
     """Name a leaf of the arguments by its path: `x`, `params.w`, `layers.0`."""

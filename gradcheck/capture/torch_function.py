@@ -154,16 +154,35 @@ class TorchFunction:
 
     def capture(self, arrays: Arrays, cotangents: Sequence[NDArray[Any]]) -> Captured:
         """Record what is computed, forward and backward."""
+        return self.record(self, arrays, cotangents)
+
+    def record(
+        self,
+        call: Callable[[Mapping[str, Any]], list[Any]],
+        arrays: Arrays,
+        cotangents: Sequence[NDArray[Any]],
+    ) -> Captured:
+        """Record what a call of these tensors computes, forward and backward."""
         import torch
 
         with seeded(), torch.enable_grad():
             tensors = self.tensors(arrays)
             recording = Recording(tensors)
             with recorded(recording):
-                outputs = self(tensors)
+                outputs = call(tensors)
             self._check(outputs)
             finish(recording, outputs, self._cotangents(outputs, cotangents), tensors)
         return Captured(recording.program, bool(recording.branches), tuple(recording.random))
+
+    def is_kernel(self, operation: str) -> bool:
+        """Tell whether an operation is not one of PyTorch's own."""
+        return not operation.startswith(("aten.", "prims."))
+
+    def forward_alone(self) -> TorchFunction:
+        """Return a function that does the forward pass; its derivative is PyTorch's."""
+        from gradcheck.capture.torch_replay import ForwardAlone
+
+        return ForwardAlone(self)
 
     def _check(self, outputs: Sequence[Any]) -> None:
         if not outputs:
@@ -207,6 +226,7 @@ def seeded() -> Iterator[None]:
 
 def argument_names(function: Any, count: int) -> list[str]:
     """Name the first arguments of a function by its signature."""
+    function = getattr(function, "_init_fn", function)  # of a custom operation
     owner = getattr(function, "__self__", None)
     if isinstance(owner, type) and function.__name__ == "apply":  # of an autograd.Function
         names = list(inspect.signature(owner.forward).parameters)  # type: ignore[attr-defined]
@@ -217,7 +237,8 @@ def argument_names(function: Any, count: int) -> list[str]:
             parameters = inspect.signature(called).parameters.values()
         except (TypeError, ValueError):  # a builtin has none
             parameters = ()  # type: ignore[assignment]
-        names = [one.name for one in parameters if one.kind is not one.VAR_POSITIONAL]
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        names = [one.name for one in parameters if one.kind in positional]
     return [*names, *(f"input{i}" for i in range(len(names), count))][:count]
 
 

@@ -6,6 +6,7 @@ does not matter how a sweep is cut into blocks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -131,6 +132,33 @@ class Tally:
             samples=self.samples + later.samples,
             judged_samples=self.judged_samples + later.judged_samples,
         )
+
+    def convict(self, cases: Sequence[Case]) -> Tally:
+        """Count cases that seemed to agree, or told nothing, as disagreements."""
+        worst = max(cases, key=lambda case: case.ulps)
+        return replace(
+            self,
+            counts=self._moved(len(cases), Verdict.DISAGREE),
+            max_ulps=float(np.fmax(self.max_ulps, worst.ulps)),
+            max_ratio=float(np.fmax(self.max_ratio, worst.ratio)),
+            worst=worst,
+            disagreements=tuple(sorted((*self.disagreements, *cases), key=lambda case: -case.ulps))[
+                : self.keep
+            ],
+        )
+
+    def doubt(self, count: int) -> Tally:
+        """Count so many comparisons that seemed to agree as uninformative."""
+        return replace(self, counts=self._moved(count, Verdict.UNINFORMATIVE))
+
+    def _moved(self, count: int, verdict: Verdict) -> Counts:
+        counts = self.counts.copy()
+        for before in (Verdict.AGREE, Verdict.UNINFORMATIVE, Verdict.KINK, Verdict.OVERFLOW):
+            moved = min(count, int(counts[before])) if before is not verdict else 0
+            counts[before] -= moved
+            counts[verdict] += moved
+            count -= moved
+        return counts
 
     def _badness(self, case: Case) -> float:
         return case.ratio if self.judged else case.ulps

@@ -84,6 +84,11 @@ class Model:
     adapters: Mapping[str, Any] = field(default_factory=dict)
     recorded: bool = False
 
+    @property
+    def own(self) -> str:
+        """The adapter whose own backward pass is the reference; empty if it is another's."""
+        return ""
+
     def __post_init__(self) -> None:
         if not self.name or set(self.name) & set("/\\\n"):
             raise RequestError("model", f"{self.name!r} is no name for a model: it names a folder")

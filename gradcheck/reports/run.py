@@ -30,9 +30,10 @@ PACKAGES = ("gradcheck", "numpy", "pandas", "torch", "jax", "jaxlib", "python-fl
 
 def find_reasons(run: Mapping[str, Any]) -> list[str]:
     """Say why a run is no agreement, each reason in a few words; empty if it is one."""
-    counts, refuted = run["counts"], run["audit"]["refuted"]
+    counts, undisputed = run["counts"], run["audit"]["undisputed"]
     broken = [point for point in run["contract"] if point["verdict"] in FAILS]
-    failing = run["audit"]["recorded"] and not refuted and run["audit"]["unexplained"]
+    failing = run["audit"]["recorded"] and not run["audit"]["refuted"]
+    failing = failing and run["audit"]["unexplained"]
     short = list(dict.fromkeys(short["gradient"] for short in run["judged"]["short"]))
     strict = not run["request"]["allow_uninformative"]
     failed = f"{', '.join(run['errors'][:3])}{' and others' * (len(run['errors']) > 3)} failed"
@@ -42,7 +43,7 @@ def find_reasons(run: Mapping[str, Any]) -> list[str]:
         (counts["error"], failed),
         (run["misstated"], "the definition and the forward pass differ"),
         (run["expressions"], "an expression differs from the definition, or from itself"),
-        (refuted, f"{refuted:,} gradients are wrong that nobody disputes"),
+        (undisputed, f"{undisputed:,} gradients are wrong that nobody disputes"),
         (failing, f"on {failing:,} samples the gradients are not those of the function"),
         (counts[DEFECT], f"{counts[DEFECT]:,} bounds were too narrow"),
         (run["failed"], f"the {' and the '.join(run['failed'])} failed"),
@@ -66,6 +67,7 @@ def run_facts(
     settings = {name: value for name, value in vars(request).items() if name != "workers"}
     judged = [key for key, tally in outcome.tallies.items() if is_evidence(key, tally)]
     seconds = {**outcome.seconds, **rulings.seconds}
+    audit = rulings.audit.facts
     shortfalls = find_shortfalls(outcome.tallies, outcome.undefined)
     return {
         "request": {"model": model.name, **settings, "adapters": list(summary["adapter"].unique())},
@@ -90,7 +92,11 @@ def run_facts(
             "short": [asdict(short) for short in shortfalls],
         },
         "referee": rulings.facts,
-        "audit": {**rulings.audit.facts, "recorded": model.recorded},
+        "audit": {
+            **audit,
+            "undisputed": 0 if model.own else audit["refuted"],
+            "recorded": model.recorded,
+        },
         "diagnosis": {"dtype": diagnosis.dtype, "left": diagnosis.left},
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": {

@@ -210,8 +210,9 @@ def _cases(model: Model, request: Request, outcome: Outcome, rulings: Rulings) -
         ]
         if tally.worst is not None and tally.worst.verdict == Verdict.AGREE.label:
             kept.append((key, tally.worst))
-    for gradient, cases in rulings.audit.refuted.items():
-        kept += [((REFEREE, request.dtypes[0], gradient), case) for case in cases]
+    undisputed = {} if model.own else rulings.audit.refuted
+    for (dtype, gradient), cases in undisputed.items():
+        kept += [((REFEREE, dtype, gradient), case) for case in cases]
     leaves = _labels(model)
     samples: dict[tuple[str, int], dict[str, float]] = {}
     rows = []

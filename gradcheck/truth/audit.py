@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import chain, islice, zip_longest
 from math import ceil, log2
 from typing import Any
@@ -42,7 +43,10 @@ class Audit:
         the identity holds, or of the true derivative.
     refuted
         Those that are provably outside, or whose formula is wrong in exact arithmetic by more than
-        rounding explains, by gradient.
+        rounding explains, by dtype and gradient.
+    open
+        On samples on which the identity provably fails, how many elements were not ruled on one by
+        one, by dtype and gradient.
     unknown
         Gradients of which nothing was found out: near a kink, beyond Arb, or for lack of budget.
     unexplained
@@ -52,9 +56,22 @@ class Audit:
     samples: int = 0
     identities: int = 0
     proved: int = 0
-    refuted: Mapping[str, tuple[Case, ...]] = field(default_factory=dict)
+    refuted: Mapping[tuple[str, str], tuple[Case, ...]] = field(default_factory=dict)
+    open: Mapping[tuple[str, str], int] = field(default_factory=dict)
     unknown: int = 0
     unexplained: int = 0
+
+    def join(self, other: Audit) -> Audit:
+        """Add the audit of another format."""
+        return Audit(
+            self.samples + other.samples,
+            self.identities + other.identities,
+            self.proved + other.proved,
+            {**self.refuted, **other.refuted},
+            {**self.open, **other.open},
+            self.unknown + other.unknown,
+            self.unexplained + other.unexplained,
+        )
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -85,12 +102,33 @@ def audit(
     outcome: Outcome,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> Audit:
-    """Referee the gradients that nobody disputes, on samples chosen at random."""
-    numbers, dtype = choose_audited(model, request), request.dtypes[0]
+    """Referee the gradients that nobody disputes, on samples chosen at random.
+
+    A formula written by hand is the same in every format; what a function computes need not be.
+    """
+    formats = request.dtypes if model.recorded else request.dtypes[:1]
+    found = []
+    for i, dtype in enumerate(formats):
+
+        def told(done: float, before: int = i) -> None:
+            progress((before + done) / len(formats))
+
+        found.append(_audit_format(model, request, outcome, dtype, told))
+    return reduce(Audit.join, found)
+
+
+def _audit_format(
+    model: Model,
+    request: Request,
+    outcome: Outcome,
+    dtype: str,
+    progress: Callable[[float], None],
+) -> Audit:
+    numbers = choose_audited(model, request)
     disputed = {
         gradient
-        for (_, _, gradient), tally in outcome.tallies.items()
-        if tally.counts[Verdict.DISAGREE]
+        for (_, at, gradient), tally in outcome.tallies.items()
+        if tally.counts[Verdict.DISAGREE] and (at == dtype or not model.recorded)
     }
     shapes = {name: s for name, s in model.parameters.items() if name not in disputed}
     if not numbers or not shapes:
@@ -125,10 +163,10 @@ def audit(
         )
         audited[-1].check()
         progress((row + 1) / len(numbers))
-    return _settled(numbers, audited, affordable(audited[0].witness))
+    return _settled(dtype, numbers, audited, affordable(audited[0].witness))
 
 
-def _settled(numbers: list[int], audited: list[Audited], budget: int) -> Audit:
+def _settled(dtype: str, numbers: list[int], audited: list[Audited], budget: int) -> Audit:
     """Rule on what the identities left open, as far as can be afforded.
 
     Samples on which the identity provably fails come first, one to its end before the next, so that
@@ -143,18 +181,22 @@ def _settled(numbers: list[int], audited: list[Audited], budget: int) -> Audit:
     halvings = 2 * ceil(log2(1 + audited[0].value.size))  # to name one number among all
     for _ in islice(steps, max(budget, halvings + 1)):
         pass
-    refuted: defaultdict[str, list[Case]] = defaultdict(list)
+    refuted: defaultdict[tuple[str, str], list[Case]] = defaultdict(list)
+    left: Counter[tuple[str, str]] = Counter()
     for number, one in zip(numbers, audited, strict=True):
         for place, truth in one.refuted.items():
             gradient, case = one.case(number, place, truth)
-            refuted[gradient].append(case)
+            refuted[dtype, gradient].append(case)
+        if one.fails:
+            left.update((dtype, gradient) for gradient in one.left)
     proved = sum(len(one.proved) for one in audited)
     wrong = sum(map(len, refuted.values()))
     return Audit(
         len(audited),
         sum(one.holds for one in audited),
         proved,
-        {name: tuple(cases) for name, cases in refuted.items()},
+        {key: tuple(cases) for key, cases in refuted.items()},
+        left,
         sum(one.value.size - len(one.told | one.proved) for one in audited) - wrong,
         sum(not one.refuted for one in suspects),
     )

@@ -41,9 +41,7 @@ def evidence(request: Request, outcome: Outcome, rulings: Rulings) -> Evidence:
         if ruling.culprit in (REFERENCE, BOTH)
     ]
     found += [
-        (request.dtypes[0], name, case)
-        for name, cases in rulings.audit.refuted.items()
-        for case in cases
+        (at, name, case) for (at, name), cases in rulings.audit.refuted.items() for case in cases
     ]
     concerned = {at for at, _, _ in found}
     dtype = next((one for one in request.dtypes if one in concerned), request.dtypes[0])

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import prod
+from typing import Any
 
 import flint
 import numpy as np
@@ -33,6 +34,8 @@ Indices = NDArray[np.int64]
 
 BLUR = 2.0**-44
 """How far apart, as a share of Σ abs(uₖgₖ), the rounding of a few constants may put the two."""
+FEW = 4
+"""Numbers that are ruled on one by one sooner than halved again: often all of them are wrong."""
 BLUR_RECORDED = {"float64": BLUR, "float32": 2.0**-33}
 """The same of a recorded function, whose constants may be given to the digits of its format."""
 
@@ -160,9 +163,10 @@ class Audited:
             yield self._rule_on(place)
 
     def _halve(self, places: Indices, known_to_fail: bool = False) -> Iterator[bool]:
-        """Find the numbers for which the identity does not hold."""
-        if len(places) == 1:
-            yield self._rule_on(int(places[0]))
+        """Find the numbers for which the identity does not hold; few of them one by one."""
+        if len(places) <= FEW:
+            for place in places.tolist():
+                yield self._rule_on(place)
             return
         if not known_to_fail:
             holds, _ = self._identity(places)
@@ -180,6 +184,12 @@ class Audited:
         name = list(self.shapes)[which]
         return name, place - int(self.ends[which]) + prod(self.shapes[name])
 
+    @property
+    def left(self) -> list[str]:
+        """Of every number that was not ruled on alone, which gradient's it is."""
+        ruled = {*self.proved, *self.told, *self.refuted}
+        return [self._place(place)[0] for place in range(self.value.size) if place not in ruled]
+
     def _rule_on(self, place: int) -> bool:
         """Hold one number against its own derivative.
 
@@ -196,12 +206,8 @@ class Audited:
         formula = self._formula(PRECISIONS[1])
         exact = None if formula is None else formula[place]
         truth = slope.enclosure
-        honest = self.witness.coarse(direction).enclosure.rad()
+        honest = self._honest(direction, truth, formula)
         with precision(PRECISIONS[0]):
-            # Where a bar is infinite or too wide, the formula still shows in exact arithmetic.
-            honest += abs(truth) * 2.0 ** -working_bits(self.witness.rounding)
-            if self.witness.model.recorded and formula is not None:  # a formula of its own
-                honest = max(map(abs, formula), key=float) * self.blur
             known = exact is not None and exact.is_finite()
             wrong = known and bool(honest.is_finite() and abs(exact - truth) > honest)
             wrong |= bound < np.inf and slope.excludes(value, bound)
@@ -214,6 +220,18 @@ class Audited:
         elif slope.two_sided or (known and honest.is_finite()):
             self.told.add(place)
         return True
+
+    def _honest(self, direction: Direction, truth: flint.arb, formula: Any) -> flint.arb:
+        """Return how far a formula may be from the truth in exact arithmetic.
+
+        By the rounding of constants if it is a function's own; else as far as an honest derivative
+        of the definition as written. Where a bar is infinite or too wide, that still shows.
+        """
+        if self.witness.model.recorded and formula is not None:
+            return max(map(abs, formula), key=float) * self.blur
+        honest = self.witness.coarse(direction).enclosure.rad()
+        with precision(PRECISIONS[0]):
+            return honest + abs(truth) * 2.0 ** -working_bits(self.witness.rounding)
 
     def case(self, number: int, place: int, truth: float) -> tuple[str, Case]:
         """Return the gradient and the case of one that is wrong."""

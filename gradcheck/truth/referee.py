@@ -93,7 +93,8 @@ class Rulings:
             for ((_, _, gradient), _), ruling in self.by_case.items()
             if ruling.culprit in (REFERENCE, BOTH)
         ]
-        return tuple(dict.fromkeys([*guilty, *self.audit.refuted]))
+        found = (gradient for _, gradient in self.audit.refuted)
+        return tuple(dict.fromkeys([*guilty, *found]))
 
     @property
     def facts(self) -> dict[str, Any]:

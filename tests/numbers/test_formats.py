@@ -104,7 +104,7 @@ def test_real_numbers_are_not_rounded(name):
     x, y = drawn(0, F32)
     with precision(200):
         found = [float(getattr(one, "constant", one)) for one in np.ravel(
-            PROGRAMS[name](Reals.from_value(x[0]), Reals.from_value(y[0])).array)]  # fmt: skip
+            PROGRAMS[name](Reals.from_value(x[0]), Reals.from_value(y[0])).reals)]  # fmt: skip
     enclosing = PROGRAMS[name](*balls(x[:1], y[:1], dtype=F32))
     assert (abs(np.ravel(enclosing.mid) - found) <= np.ravel(enclosing.whole()[1])).all()
 

@@ -45,9 +45,7 @@ def test_a_remainder_encloses_the_exact_one(function):
 def test_arb_knows_the_whole_number_below():
     with precision(64):
         found = np.floor(Reals.from_value(POINTS[0]))
-    assert [float(getattr(one, "constant", one)) for one in found.array] == np.floor(
-        POINTS[0]
-    ).tolist()
+    assert [float(one) for one in found.values] == np.floor(POINTS[0]).tolist()
 
 
 def test_powers_that_vary_are_enclosed():
@@ -71,7 +69,7 @@ def test_given_powers_are_taken_one_by_one_of_any_numbers(exponent):
     assert (np.power(Ball.from_value(POINTS, ROUNDING, 1), integers).mid == found.mid).all()
     with precision(64):
         reals = Reals.from_value(POINTS[0]) ** exponent
-    assert [float(one.constant) for one in reals.array] == pytest.approx(found.mid[0].tolist())
+    assert [float(one.constant) for one in reals.reals] == pytest.approx(found.mid[0].tolist())
 
 
 @pytest.mark.parametrize(
@@ -93,7 +91,7 @@ def test_what_is_written_with_jumps_encloses_numpys(function, hidden):
     expected = function(x).astype(float)
     if hidden == "reals":
         with precision(64):
-            found = function(Reals.from_value(x[0])).array
+            found = function(Reals.from_value(x[0])).reals
         values = [float(getattr(one, "constant", one)) for one in found]
         assert values == pytest.approx(expected[0].tolist(), rel=1e-14, abs=1e-15)
     else:
