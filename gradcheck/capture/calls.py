@@ -174,8 +174,10 @@ def alike(scene: Scene) -> str | Told:
                 return f"the gradient of {name} has the {what} {one}, its input {other}"
     changed = ""
     for node, place, gradient in notes:
+        if not isinstance(gradient, torch.Tensor):  # of more there may be than inputs: all None
+            continue
         following, number = node.next_functions[place]
-        if following is None or not isinstance(gradient, torch.Tensor):
+        if following is None:
             continue
         wanted = following._input_metadata[number]
         told = f"{node.name()} returns for its input {place} a gradient of the"
