@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.adapters import normal_range
+from gradcheck.capture.bars import CallBars
 from gradcheck.capture.case import Case
-from gradcheck.capture.contract import Point, examine
+from gradcheck.capture.contract import examine
 from gradcheck.capture.diagnosis import diagnose_recorded
-from gradcheck.capture.model import COTANGENT, CapturedModel, cotangents_of
-from gradcheck.capture.torch_function import TorchFunction
+from gradcheck.capture.model import CapturedModel, cotangents_of
+from gradcheck.capture.situations import Point
 from gradcheck.diagnosis.diagnosis import Diagnosis, diagnose
 from gradcheck.errors import RequestError, guarded
 from gradcheck.harness.block import describe
@@ -21,7 +21,6 @@ from gradcheck.harness.check import check_model
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import draw_model
 from gradcheck.harness.sweep import Outcome, run_sweep
-from gradcheck.judge.reference import Passes
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
@@ -135,23 +134,11 @@ def stages(
 
 
 def examined(model: CapturedModel, request: Request, outcome: Outcome) -> Sequence[Point]:
-    """Call a function in all situations that its callers may bring about, on sample 0.
-
-    JAX has none of them: its arrays do not change, and have no strides.
-    """
-    if not isinstance(model.subject, TorchFunction):
-        return ()
+    """Call a function in all situations that its callers may bring about, on sample 0."""
     dtype = request.dtypes[0]
     sample = outcome.samples[dtype].select([0]).values
-    rounding = Rounding(np.dtype(dtype), request.ulps)
-
-    def bars_of(cotangents: Sequence[Any]) -> dict[str, Any]:
-        given = {f"{COTANGENT}.{i}": one[None].astype(float) for i, one in enumerate(cotangents)}
-        passes = Passes(model, {**sample, **given}, rounding)
-        held = normal_range(rounding.dtype)
-        return {name: passes.gradient(name, held, 1).bound[0] for name in model.parameters}
-
     arrays = {name: array[0].astype(dtype) for name, array in sample.items()}
     given = {name: arrays[name] for name in model.parameters}
+    bars_of = CallBars(model, Rounding(np.dtype(dtype), request.ulps), given)
     with np.errstate(all="ignore"):
         return examine(model.subject, given, cotangents_of(arrays), bars_of)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradcheck.errors import RequestError
-from gradcheck.torch import note_idle
+from gradcheck.originals import insisting, note_idle
 
 
 def check_grads(
@@ -23,13 +23,16 @@ def check_grads(
 ) -> None:
     """Check the derivatives of a function of arrays up to an order, as JAX's function does.
 
-    Reverse mode is judged, whatever `modes` says. Of a higher order the reverse pass of the order
-    below is the function, of the inputs and of the cotangents.
+    Of a higher order the reverse pass of the order below is the function, of the inputs and of the
+    cotangents.
 
     Parameters
     ----------
-    f, args, order, modes
+    f, args, order
         As of the original.
+    modes
+        With `fwd` or `lin` it is a fault if forward mode is not defined, as of a `custom_vjp`;
+        where it is defined it is judged anyway, and so is reverse mode.
     atol, rtol, eps
         Have no effect, for every gradient has a bound of its own.
 
@@ -39,6 +42,7 @@ def check_grads(
         If something was not judged, or is wrong.
     """
     from gradcheck.capture.check import check
+    from gradcheck.capture.contract import FORWARD_MODE
     from gradcheck.reports.failure import describe_failure
 
     given = {"atol": atol, "rtol": rtol, "eps": eps}
@@ -49,6 +53,7 @@ def check_grads(
             report = check(function, *inputs)
         except RequestError as error:
             raise AssertionError(f"order {level}: {error}") from error
+        report = insisting(report, [FORWARD_MODE] if {"fwd", "lin"} & {*modes} else [])
         if not report.agrees:
             raise AssertionError(f"order {level}: {describe_failure(report, '')}")
         if level < order:

@@ -1,6 +1,9 @@
 """What takes the place of JAX's own check of gradients."""
 
+from inspect import signature
+
 import jax
+import jax.test_util
 import pytest
 from jax import numpy as jnp
 
@@ -34,6 +37,23 @@ def test_a_second_derivative_that_lacks_a_factor_is_wrong():
     check_grads(half, (X,), 1, modes=["rev"])
     with pytest.raises(AssertionError, match="order 2: "):
         check_grads(half, (X,), 2, modes=["rev"])
+
+
+def test_forward_mode_is_needed_if_it_is_asked_for():
+    function = cube_with(lambda x: 3 * x**2)
+    for check in (check_grads, jax.test_util.check_grads):
+        check(function, (X,), 1, modes=["rev"])
+        check(jnp.sin, (X,), 1)
+        with pytest.raises((AssertionError, TypeError), match="forward-mode"):
+            check(function, (X,), 1)
+
+
+def test_the_signature_is_that_of_the_original():
+    mine, original = (
+        [(one.name, one.kind, one.default) for one in signature(check).parameters.values()]
+        for check in (check_grads, jax.test_util.check_grads)
+    )
+    assert mine == original
 
 
 def test_tolerances_have_no_effect():

@@ -41,6 +41,7 @@ INLINED: Mapping[str, str] = {
     "core_call": "call_jaxpr",
     "core_closed_call": "call_jaxpr",
     "custom_jvp_call": "call_jaxpr",
+    "custom_vmap_call": "call",
     "custom_vjp_call": "call_jaxpr",
     "custom_vjp_call_jaxpr": "fun_jaxpr",
     "checkpoint": "jaxpr",

@@ -94,6 +94,10 @@ class TorchFunction:
 
     def __call__(self, tensors: Mapping[str, Any]) -> list[Any]:
         """Call the function; return its outputs that can be differentiated."""
+        return [one for one in self.results(tensors) if differentiable(one)]
+
+    def results(self, tensors: Mapping[str, Any]) -> list[Any]:
+        """Call the function; return all that it returns, flat."""
         import torch
         from torch.utils import _pytree
 
@@ -110,8 +114,7 @@ class TorchFunction:
             results = torch.func.functional_call(module, state, inputs)
         else:
             results = self.function(*inputs)
-        flat = _pytree.tree_leaves(results)
-        return [one for one in flat if is_tensor(one) and one.requires_grad and one.numel()]
+        return list(_pytree.tree_leaves(results))
 
     def _of_format(self, leaf: Any, wanted: Any) -> Any:
         """Return what is not differentiated in the format of what is."""
@@ -204,6 +207,11 @@ class TorchFunction:
             torch.tensor(np.asarray(one)).to(output)
             for one, output in zip(given, outputs, strict=True)
         ]
+
+
+def differentiable(result: Any) -> bool:
+    """Tell whether a result can be differentiated, and is not empty."""
+    return bool(is_tensor(result) and result.requires_grad and result.numel())
 
 
 @contextmanager

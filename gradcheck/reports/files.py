@@ -40,7 +40,7 @@ def check_folder(folder: Path) -> None:
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Write `summary.csv`, `discrepancies.csv`, `diagnosis.csv` and `run.json`.
 
-    Of a PyTorch function `contract.csv` as well.
+    Of a function of PyTorch or JAX `contract.csv` as well.
     """
     folder.mkdir(parents=True, exist_ok=True)
     contract = {folder / "contract.csv": report.contract.to_csv(index=False)}

@@ -23,13 +23,15 @@ from gradcheck.truth.referee import Rulings
 
 DEFECT = "defect"
 """What a disagreement is called in which both parties are within their bars of the truth."""
+FAILS = ("disagree", "error")
+"""Verdicts on a situation of the calling contract that are no agreement."""
 PACKAGES = ("gradcheck", "numpy", "pandas", "torch", "jax", "jaxlib", "python-flint")
 
 
 def find_reasons(run: Mapping[str, Any]) -> list[str]:
     """Say why a run is no agreement, each reason in a few words; empty if it is one."""
     counts, undisputed = run["counts"], run["audit"]["undisputed"]
-    broken = [point for point in run["contract"] if point["verdict"] != "agree"]
+    broken = [point for point in run["contract"] if point["verdict"] in FAILS]
     failing = run["audit"]["recorded"] and not run["audit"]["refuted"]
     failing = failing and run["audit"]["unexplained"]
     short = list(dict.fromkeys(short["gradient"] for short in run["judged"]["short"]))

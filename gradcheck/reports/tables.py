@@ -60,8 +60,8 @@ class Report:
     run
         The request, versions, counts and times: what `run.json` holds.
     contract
-        Of a PyTorch function one row per situation in which its backward pass was called: the
-        columns of `contract.csv`.
+        Of a function of PyTorch or JAX one row per situation in which it was called: the columns
+        of `contract.csv`.
     """
 
     overview: pd.DataFrame

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from gradcheck.harness.request import DTYPES, Request
 from gradcheck.judge.verdict import LABELS, Verdict
-from gradcheck.reports.run import find_reasons
+from gradcheck.reports.run import FAILS, find_reasons
 from gradcheck.reports.tables import Report
 
 WIDTH = 100
@@ -274,10 +274,14 @@ def _print_contract(console: Console, report: Report) -> None:
     rows = report.contract
     if rows.empty:
         return
-    broken = rows[rows["verdict"] != "agree"]
-    console.print(f"Calling contract: {len(rows) - len(broken)} of {len(rows)} situations agree.")
+    broken = rows[rows["verdict"].isin(FAILS)]
+    judged = (rows["verdict"] == "agree").sum() + len(broken)
+    console.print(f"Calling contract: {judged - len(broken)} of {judged} situations agree.")
+    for row in rows[(rows["verdict"] == "agree") & (rows["message"] != "")].to_dict("records"):
+        console.print(f"  note: {row['situation']}: {row['message']}", soft_wrap=True)
     for row in broken.to_dict("records"):
-        console.print(f"  {row['verdict']}: {row['situation']}: {row['message']}", style="red")
+        line = f"  {row['verdict']}: {row['situation']}: {row['message']}"
+        console.print(line, style="red", soft_wrap=True)
 
 
 def _print_kinks(console: Console, report: Report) -> None:
