@@ -92,8 +92,9 @@ class Scene:
 
     @property
     def unit(self) -> float:
-        """The unit roundoff of the format under judgement."""
-        return float(np.finfo(next(iter(self.arrays.values())).dtype).eps) / 2
+        """The unit roundoff of the coarsest format among inputs and outputs."""
+        arrays = (*self.arrays.values(), *self.plain.outputs)
+        return max(float(np.finfo(one.dtype).eps) for one in arrays) / 2
 
     def own_bars(self, function: Any, arrays: Arrays, cotangents: Sequence[Any]) -> Bars | None:
         """Return the bars of another function; `None` if they cannot be told."""
