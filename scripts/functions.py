@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from studies.functions.study import (
     judge_mutant,
     mutants_by_name,
 )
+from studies.functions.subjects import FRAMEWORKS
 from studies.functions.tables import summarise, tabulate
 
 from gradcheck.errors import RequestError
@@ -46,6 +48,7 @@ if __name__ == "__main__":  # the processes that share the work import this file
         "--honest", type=int, default=Trial.honest, metavar="N",
         help="inputs on which each correct pass is checked, in each format (%(default)s)",
     )  # fmt: skip
+    parser.add_argument("--framework", choices=FRAMEWORKS, help="one alone")
     parser.add_argument("--seed", type=int, default=Trial.seed, help="(%(default)s)")
     parser.add_argument(
         "--limit", type=float, default=Trial.limit, metavar="SECONDS",
@@ -64,12 +67,16 @@ if __name__ == "__main__":  # the processes that share the work import this file
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     fixed = {"seed": trial.seed, "samples": trial.samples, "limit": trial.limit} | versions
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way the tables are written
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    frameworks = [options.framework] if options.framework else FRAMEWORKS
+
     begun = time.monotonic()
     end = begun + 60 * options.minutes
     tables = {}
     works = {"honest": (check_honest, honest_by_name), "mutants": (judge_mutant, mutants_by_name)}
     for name, (work, tasks_of) in works.items():
-        tasks = tasks_of(trial)
+        tasks = tasks_of(trial, frameworks)
         try:
             journal = Journal(options.output / f"{name}.jsonl", fixed, options.resume)
         except RequestError as error:
@@ -83,12 +90,12 @@ if __name__ == "__main__":  # the processes that share the work import this file
 
     mutants, honest = tables["mutants"], tables["honest"]
     tables["summary"] = summary = summarise(mutants, honest)
-    each = mutants.drop_duplicates(["framework", "function", "id"]) if len(mutants) else mutants
+    fates = mutants.groupby(["framework", "dtype", "fate"]).size() if len(mutants) else mutants
     facts = {
         "trial": vars(trial),
         "versions": {"python": platform.python_version(), **versions},
         "system": f"{platform.system()} {platform.machine()}",
-        "fates": each.groupby(["framework", "fate"]).size().unstack(0).to_dict() if len(each) else {},
+        "fates": {" ".join(key): int(count) for key, count in fates.items()},
         "honest_gradients": int(honest["gradients"].sum()) if len(honest) else 0,
         "seconds": round(time.monotonic() - begun),
     }

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import torch
 from jax import test_util
-from studies.functions.corpus_jax import split
-from studies.functions.subjects import FRAMEWORKS
 
 import gradcheck
 from gradcheck.capture.check import SAMPLES
+from studies.functions.corpus_jax import split
+from studies.functions.subjects import FRAMEWORKS
 
 RECOMMENDED = {"eps": 1e-3, "atol": 1e-2, "rtol": 1e-2}
 """For `torch.autograd.gradcheck` in float32. PyTorch recommends nothing but float64; what its own
@@ -105,7 +105,10 @@ def jax_check_grads(function: Any, inputs: tuple[Any, ...], seed: int) -> Answer
 
 
 Ask = Callable[[Any, tuple[Any, ...], int], Answer]
-RIVALS: dict[str, Ask] = {"torch.autograd.gradcheck": torch_gradcheck, "check_grads": jax_check_grads}
+RIVALS: dict[str, Ask] = {
+    "torch.autograd.gradcheck": torch_gradcheck,
+    "check_grads": jax_check_grads,
+}
 OWN = "gradcheck"
 DETECTORS: dict[str, dict[str, Ask]] = {
     framework: {OWN: check, name: ask}

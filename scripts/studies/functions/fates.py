@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from studies.functions.mutants import Mutant
-from studies.functions.subjects import SUBJECTS
 
 from gradcheck.capture.case import Case
 from gradcheck.errors import RequestError
@@ -18,16 +16,18 @@ from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.derivative import UnsupportedOperationError
 from gradcheck.truth.enclosures import Enclosures
 from gradcheck.truth.witness import Witness
+from studies.functions.mutants import Mutant
+from studies.functions.subjects import SUBJECTS
 
 ELSEWHERE = (1000, 1001)
 """Seeds of more inputs on which mutants are compared with the correct pass."""
-EQUAL = 1e-13
+EQUAL = {"float64": 1e-13, "float32": 1e-5}
 """Where Arb cannot follow: gradients are equal that differ by less, in parts of the largest."""
 BITS = 256
 
 
 class Fate(NamedTuple):
-    """What a fault does.
+    """What a fault does in a format; a factor near 1 that is rounded to 1 does nothing there.
 
     Parameters
     ----------
@@ -44,39 +44,41 @@ class Fate(NamedTuple):
     deviation: float
 
 
-def find_fate(mutant: Mutant, seed: int) -> Fate:
-    """Compare a mutant with the correct pass in float64 and in Arb.
+def find_fate(mutant: Mutant, dtype: str, seed: int) -> Fate:
+    """Compare a mutant with the correct pass, in the format and in Arb.
 
     Parameters
     ----------
     seed
         Of the inputs that the detectors get.
     """
-    deviations, differs = [], False
+    deviations = []
     for each in (seed, *ELSEWHERE):
         try:
-            deviation, is_apart = _compare(mutant, each)
+            deviation, differs = _compare(mutant, dtype, each)
         except Exception:  # whatever the fault leads to
             return Fate("fails", math.nan)
         deviations.append(deviation)
-        differs |= is_apart
-    return Fate("wrong" if differs else "equal", deviations[0])
+        if differs:
+            return Fate("wrong", deviations[0])
+    return Fate("equal", deviations[0])
 
 
-def _compare(mutant: Mutant, seed: int) -> tuple[float, bool]:
+def _compare(mutant: Mutant, dtype: str, seed: int) -> tuple[float, bool]:
     """Return the deviation, and whether the gradients are proved to differ."""
     honest = SUBJECTS[mutant.subject].function
-    found = _floats(mutant.subject, mutant.function, seed)
-    deviation = max(map(_deviation, found, _floats(mutant.subject, honest, seed)))
-    formula, right = _formula(mutant.subject, mutant.function, seed), _right(mutant.subject, seed)
+    found = _floats(mutant.subject, mutant.function, dtype, seed)
+    deviation = max(map(_deviation, found, _floats(mutant.subject, honest, dtype, seed)))
+    formula = _formula(mutant.subject, mutant.function, dtype, seed)
+    right = _right(mutant.subject, dtype, seed)
     if not math.isfinite(deviation) or formula is None or right is None:
-        return deviation, not deviation <= EQUAL
+        return deviation, not deviation <= EQUAL[dtype]
     apart = [_apart(formula[name], right[name]) for name in right]
     return max(by for _, by in apart), any(is_apart for is_apart, _ in apart)
 
 
-def _floats(subject: str, function: Any, seed: int) -> list[NDArray[Any]]:
-    inputs = SUBJECTS[subject].make_inputs("float64", seed)
+def _floats(subject: str, function: Any, dtype: str, seed: int) -> list[NDArray[Any]]:
+    inputs = SUBJECTS[subject].make_inputs(dtype, seed)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # such as that a scalar has no transpose
         return SUBJECTS[subject].gradients(function.apply, inputs, seed)
@@ -88,31 +90,31 @@ def _deviation(found: NDArray[Any], right: NDArray[Any]) -> float:
     return float(np.abs(found - right).max() / np.abs(right).max())
 
 
-def _formula(subject: str, function: Any, seed: int) -> dict[str, Enclosures] | None:
+def _formula(subject: str, function: Any, dtype: str, seed: int) -> dict[str, Enclosures] | None:
     """Enclose what a pass says, rounding apart; `None` if Arb cannot follow."""
-    inputs = SUBJECTS[subject].make_inputs("float64", seed)
+    inputs = SUBJECTS[subject].make_inputs(dtype, seed)
     try:
         model = Case(function.apply, *inputs).model(seed)
-        values = {name: np.asarray(value, np.float64)[None] for name, value in model.given.items()}
+        values = {name: np.asarray(value, dtype)[None] for name, value in model.given.items()}
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            formula = Witness(model, values, Rounding(np.dtype(np.float64))).formula(BITS)
+            formula = Witness(model, values, Rounding(np.dtype(dtype))).formula(BITS)
     except (RequestError, UnsupportedOperationError):
         return None
     finite = formula is not None and all(
-        ball.is_finite() for balls in formula.values() for ball in balls.flat
+        ball.is_finite() for balls in formula.values() for ball in balls.ravel().tolist()
     )
     return formula if finite else None
 
 
 @cache
-def _right(subject: str, seed: int) -> dict[str, Enclosures] | None:
-    return _formula(subject, SUBJECTS[subject].function, seed)
+def _right(subject: str, dtype: str, seed: int) -> dict[str, Enclosures] | None:
+    return _formula(subject, SUBJECTS[subject].function, dtype, seed)
 
 
 def _apart(found: Enclosures, right: Enclosures) -> tuple[bool, float]:
     """Tell whether enclosures provably differ, and by which part of the largest."""
-    pairs = list(zip(found.flat, right.flat, strict=True))
+    pairs = list(zip(found.ravel().tolist(), right.ravel().tolist(), strict=True))
     largest = max(abs(float(b.mid())) for _, b in pairs)
     return (
         any(not a.overlaps(b) for a, b in pairs),

@@ -229,7 +229,9 @@ def _arithmetic(node: ast.AST) -> Iterator[ast.expr]:
 
 
 def _is_tensor(node: ast.expr) -> bool:
-    return not (isinstance(node, ast.Name) and node.id in ("torch", "functional", "math", "ctx", *JAX))
+    return not (
+        isinstance(node, ast.Name) and node.id in ("torch", "functional", "math", "ctx", *JAX)
+    )
 
 
 def _is_axis(node: ast.expr) -> bool:

@@ -15,6 +15,7 @@ from jax import numpy as jnp
 
 from studies.functions.passes import DELTA, EPSILON
 
+
 class Pass:
     """What `torch.autograd.Function` is to PyTorch: `apply` is a `jax.custom_vjp` of two passes.
 

@@ -100,11 +100,14 @@ def _results(
         def begin(some: Iterator[tuple[str, Any]]) -> Sequence[tuple[str, Future[list[Row]]]]:
             return [(name, pool.submit(work, task)) for name, task in some]
 
-        waiting = list(begin(islice(tasks, AHEAD * workers)))
-        while waiting:
-            name, future = waiting.pop(0)
-            yield name, future.result()
-            waiting += begin(islice(tasks, 1))
+        try:
+            waiting = list(begin(islice(tasks, AHEAD * workers)))
+            while waiting:
+                name, future = waiting.pop(0)
+                yield name, future.result()
+                waiting += begin(islice(tasks, 1))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _use_one_thread() -> None:

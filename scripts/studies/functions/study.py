@@ -7,10 +7,10 @@ detectors get the same inputs, once.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
-from typing import Any
 
 from studies.functions.corpus import DTYPES
 from studies.functions.detectors import DETECTORS, OWN, Answer, ask_in_time, check, told_mend
@@ -63,11 +63,13 @@ def choose_mutants(trial: Trial, framework: str = "torch") -> list[Mutant]:
     return [mutant for *_, mutant in sorted(ranked, key=itemgetter(0, 1))][: trial.mutants]
 
 
-def mutants_by_name(trial: Trial) -> dict[str, tuple[Trial, Mutant]]:
+def mutants_by_name(
+    trial: Trial, frameworks: Sequence[str] = FRAMEWORKS
+) -> dict[str, tuple[Trial, Mutant]]:
     """Return what `judge_mutant` takes: the frameworks in turns, so that any part is fair."""
     ranked = [
         (turn, FRAMEWORKS.index(framework), mutant)
-        for framework in FRAMEWORKS
+        for framework in frameworks
         for turn, mutant in enumerate(choose_mutants(trial, framework))
     ]
     chosen = [mutant for *_, mutant in sorted(ranked, key=itemgetter(0, 1))]
@@ -80,15 +82,13 @@ def judge_mutant(task: tuple[Trial, Mutant]) -> list[Row]:
     Returns
     -------
     list
-        A row per format; of a mutant that fails or is equal one row without a format. `fate`,
-        `deviation`: see `Fate`. For each detector whether it found the mutant, its seconds, and
-        whether it was too late; of gradcheck, which line it named and what it said, whether that is
-        the faulty line, and whether it told a mend: one of the faulty line, or of another that makes
-        all right as well.
+        A row per format. `fate`, `deviation`: see `Fate`. Of those that are wrong, for each
+        detector whether it found the mutant, its seconds, and whether it was too late; of
+        gradcheck, which line it named and what it said, whether that is the faulty line, and
+        whether it told a mend: one of the faulty line, or of another that makes all right as well.
     """
     trial, mutant = task
     subject = SUBJECTS[mutant.subject]
-    fate = find_fate(mutant, trial.seed)
     about = {
         "framework": subject.framework,
         "function": subject.name,
@@ -98,12 +98,13 @@ def judge_mutant(task: tuple[Trial, Mutant]) -> list[Row]:
         "line": mutant.line,
         "original": mutant.original,
         "mutated": mutant.mutated,
-        "fate": fate.name,
-        "deviation": fate.deviation,
     }
-    if fate.name != "wrong":
-        return [about]
-    return [about | {"dtype": dtype} | _answers(trial, mutant, dtype) for dtype in DTYPES]
+    rows = []
+    for dtype in DTYPES:
+        fate = find_fate(mutant, dtype, trial.seed)
+        row = about | {"dtype": dtype, "fate": fate.name, "deviation": fate.deviation}
+        rows.append(row | (_answers(trial, mutant, dtype) if fate.name == "wrong" else {}))
+    return rows
 
 
 def _answers(trial: Trial, mutant: Mutant, dtype: str) -> Row:
@@ -138,12 +139,13 @@ def _honest(key: str, dtype: str, seed: int, detector: str) -> Answer:
 Cell = tuple[Trial, str, str, int]
 
 
-def honest_by_name(trial: Trial) -> dict[str, Cell]:
+def honest_by_name(trial: Trial, frameworks: Sequence[str] = FRAMEWORKS) -> dict[str, Cell]:
     """Return what `check_honest` takes."""
     return {
         f"{key} {dtype} {seed}": (trial, key, dtype, seed)
         for seed in range(trial.seed, trial.seed + trial.honest)
-        for key in SUBJECTS
+        for key, subject in SUBJECTS.items()
+        if subject.framework in frameworks
         for dtype in DTYPES
     }
 
@@ -155,7 +157,8 @@ def check_honest(cell: Cell) -> list[Row]:
     -------
     list
         A row: which rejected it; and for larger inputs like these how many `gradients` gradcheck
-        compared, and whether it rejected them (`large`).
+        compared, whether it called any wrong (`large`), or otherwise did not accept them
+        (`abstains`).
     """
     trial, key, dtype, seed = cell
     subject = SUBJECTS[key]
@@ -167,7 +170,7 @@ def check_honest(cell: Cell) -> list[Row]:
     }
     for name in DETECTORS[subject.framework]:
         answer = _honest(key, dtype, seed, name)
-        row |= {name: answer.rejects, f"{name}_seconds": round(answer.seconds, 4)}
+        row |= {name: answer.disagrees, f"{name}_seconds": round(answer.seconds, 4)}
         if name == OWN:
             compared = answer.compared
     inputs = subject.make_inputs(dtype, seed, LARGE)
@@ -176,7 +179,8 @@ def check_honest(cell: Cell) -> list[Row]:
         row
         | {
             "gradients": compared + many.compared,
-            "large": many.rejects,
+            "large": many.disagrees,
+            "abstains": many.rejects and not many.disagrees,
             "large_seconds": round(many.seconds, 4),
         }
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 from scipy.stats import binomtest  # type: ignore[import-untyped]
+
 from studies.functions.detectors import NAMES, OWN
 from studies.functions.running import Row
 
