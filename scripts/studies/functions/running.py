@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -95,7 +96,8 @@ def _results(
         for name, task in tasks:
             yield name, work(task)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _use_one_thread) as pool:
+    os.environ["OMP_NUM_THREADS"] = "1"  # for PyTorch in the processes, which do not compete then
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
 
         def begin(some: Iterator[tuple[str, Any]]) -> Sequence[tuple[str, Future[list[Row]]]]:
             return [(name, pool.submit(work, task)) for name, task in some]
@@ -108,10 +110,3 @@ def _results(
                 waiting += begin(islice(tasks, 1))
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _use_one_thread() -> None:
-    """Keep PyTorch of a process to itself, so that processes do not compete."""
-    import torch
-
-    torch.set_num_threads(1)

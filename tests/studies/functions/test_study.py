@@ -108,6 +108,7 @@ def test_tables_have_rows_for_all_mutants_and_count_what_was_said(monkeypatch):
     assert set(honest["gradients"]) == {24 + 150}
     rows = summarise(mutants, honest)
     rows = rows.set_index(["framework", "dtype", "by", "value", "detector", "measure"])
+    rows = rows.sort_index()
     for of in (("all", "all"), ("deviation", "> 2^-30"), ("function", "huber"), ("kind", "added")):
         about = ("torch", "float32", *of)
         for measure in ("found", "named", "mended"):
