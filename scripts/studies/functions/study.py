@@ -19,8 +19,9 @@ from studies.functions.mutants import KINDS, Mutant, make_mutants
 from studies.functions.running import Row
 from studies.functions.subjects import FRAMEWORKS, SUBJECTS
 
-LARGE = 6
-"""How many times as long as the smallest inputs are those on which many gradients are compared."""
+SIZES = (6, 3, 5, 2, 4)
+"""How many times as long as the smallest inputs are those on which many gradients are compared, by
+turns: what is exact for one length may not be for another."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Trial:
     honest
         On how many inputs each function's correct pass is checked, in each format and framework.
     samples
-        How many inputs like each of them gradcheck draws, `LARGE` ones, in search of false alarms.
+        How many larger inputs like each of them gradcheck draws in search of false alarms.
     seed
         Of the choice of mutants, and the first of the inputs.
     limit
@@ -156,7 +157,7 @@ def check_honest(cell: Cell) -> list[Row]:
     Returns
     -------
     list
-        A row: which rejected it; and for larger inputs like these how many `gradients` gradcheck
+        A row: which rejected it; and for inputs of `SIZES` as well how many `gradients` gradcheck
         compared, whether it called any wrong (`large`), or otherwise did not accept them
         (`abstains`).
     """
@@ -173,11 +174,13 @@ def check_honest(cell: Cell) -> list[Row]:
         row |= {name: answer.disagrees, f"{name}_seconds": round(answer.seconds, 4)}
         if name == OWN:
             compared = answer.compared
-    inputs = subject.make_inputs(dtype, seed, LARGE)
+    size = SIZES[seed % len(SIZES)]
+    inputs = subject.make_inputs(dtype, seed, size)
     many = check(subject.function, inputs, seed, trial.samples)
     return [
         row
         | {
+            "size": size,
             "gradients": compared + many.compared,
             "large": many.disagrees,
             "abstains": many.rejects and not many.disagrees,
