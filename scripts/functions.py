@@ -97,7 +97,7 @@ if __name__ == "__main__":  # the processes that share the work import this file
         "system": f"{platform.system()} {platform.machine()}",
         "fates": {" ".join(key): int(count) for key, count in fates.items()},
         "honest_gradients": int(honest["gradients"].sum()) if len(honest) else 0,
-        "seconds": round(time.monotonic() - begun),
+        "seconds_of_last_run": round(time.monotonic() - begun),
     }
     print(json.dumps(facts["fates"]), f"{facts['honest_gradients']:,} honest gradients")
     print(summary[summary["by"].isin(["all", "deviation", "honest"])].to_string(index=False))

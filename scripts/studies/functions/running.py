@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from itertools import islice
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ Keyed = Mapping[str, Any]
 """Tasks by a name that tells them apart from all others."""
 AHEAD = 4
 """How many tasks wait for each process, so that none is idle."""
+
+RENEWED = 500
+"""Tasks after which a process gives way to a fresh one, since JAX keeps all that it compiled."""
 
 
 class Journal:
@@ -72,7 +76,7 @@ def run_all(
     Parameters
     ----------
     workers
-        Fresh processes; this one if one is enough.
+        Fresh processes; 0 for this one.
     seconds
         After which no more are begun.
     show
@@ -92,21 +96,29 @@ def run_all(
 def _results(
     work: Callable[[Any], list[Row]], tasks: Iterator[tuple[str, Any]], workers: int
 ) -> Iterator[tuple[str, list[Row]]]:
-    if workers == 1:
+    if not workers:
         for name, task in tasks:
             yield name, work(task)
         return
     os.environ["OMP_NUM_THREADS"] = "1"  # for PyTorch in the processes, which do not compete then
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    for first in tasks:
+        some = chain([first], islice(tasks, RENEWED * workers - 1))
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            yield from _results_of(pool, work, some, AHEAD * workers)
 
-        def begin(some: Iterator[tuple[str, Any]]) -> Sequence[tuple[str, Future[list[Row]]]]:
-            return [(name, pool.submit(work, task)) for name, task in some]
 
-        try:
-            waiting = list(begin(islice(tasks, AHEAD * workers)))
-            while waiting:
-                name, future = waiting.pop(0)
-                yield name, future.result()
-                waiting += begin(islice(tasks, 1))
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _results_of(
+    pool: ProcessPoolExecutor,
+    work: Callable[[Any], list[Row]],
+    tasks: Iterator[tuple[str, Any]],
+    ahead: int,
+) -> Iterator[tuple[str, list[Row]]]:
+    begun = ((name, pool.submit(work, task)) for name, task in tasks)
+    try:
+        waiting = deque(islice(begun, ahead))
+        while waiting:
+            name, future = waiting.popleft()
+            yield name, future.result()
+            waiting.extend(islice(begun, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
