@@ -73,7 +73,7 @@ if __name__ == "__main__":  # the processes that share the work import this file
 
     begun = time.monotonic()
     end = begun + 60 * options.minutes
-    tables = {}
+    tables, counts = {}, {}
     works = {"honest": (check_honest, honest_by_name), "mutants": (judge_mutant, mutants_by_name)}
     for name, (work, tasks_of) in works.items():
         tasks = tasks_of(trial, frameworks)
@@ -87,12 +87,14 @@ if __name__ == "__main__":  # the processes that share the work import this file
             rows = [row for key in tasks for row in journal.rows.get(key, ())]
         print(f"\n{name}: {len(tasks.keys() & journal.rows)} of {len(tasks)} done")
         tables[name] = tabulate(rows)
+        counts[name] = len(tasks.keys() & journal.rows)
 
     mutants, honest = tables["mutants"], tables["honest"]
     tables["summary"] = summary = summarise(mutants, honest)
     fates = mutants.groupby(["framework", "dtype", "fate"]).size() if len(mutants) else mutants
     facts = {
         "trial": vars(trial),
+        "done": counts,
         "versions": {"python": platform.python_version(), **versions},
         "system": f"{platform.system()} {platform.machine()}",
         "fates": {" ".join(key): int(count) for key, count in fates.items()},
