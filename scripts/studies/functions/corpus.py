@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from studies.functions import passes
@@ -28,47 +29,57 @@ class Subject:
     definition
         The same in plain PyTorch, of the same inputs.
     draw
-        From a generator to inputs in float64.
+        From a generator, and a factor of all lengths, to inputs in float64.
     """
 
     name: str
     function: Any
     definition: Callable[..., Any]
-    draw: Callable[[torch.Generator], tuple[Any, ...]]
+    draw: Callable[[torch.Generator, int], tuple[Any, ...]]
+    framework = "torch"
 
-    def make_inputs(self, dtype: str, seed: int) -> tuple[Any, ...]:
+    def make_inputs(self, dtype: str, seed: int, size: int = 1) -> tuple[Any, ...]:
         """Draw inputs; those of floats want gradients.
 
         Parameters
         ----------
         dtype
             The format's name, such as `float32`; it rounds what is drawn in float64.
+        size
+            How many times as long as the smallest they are along every axis.
         """
-        drawn = self.draw(torch.Generator().manual_seed(seed))
+        drawn = self.draw(torch.Generator().manual_seed(seed), size)
         return tuple(
             each.to(getattr(torch, dtype)).requires_grad_() if each.is_floating_point() else each
             for each in drawn
         )
 
+    def gradients(
+        self, function: Callable[..., Any], inputs: tuple[Any, ...], seed: int
+    ) -> list[NDArray[Any]]:
+        """Return a function's gradients as arrays of NumPy; see `gradients`."""
+        return [each.numpy() for each in gradients(function, inputs, seed)]
 
-def _normal(*shapes: tuple[int, ...]) -> Callable[[torch.Generator], tuple[Any, ...]]:
-    def draw(generator: torch.Generator) -> tuple[Any, ...]:
+
+def _normal(*shapes: tuple[int, ...]) -> Callable[[torch.Generator, int], tuple[Any, ...]]:
+    def draw(generator: torch.Generator, size: int) -> tuple[Any, ...]:
         return tuple(
-            torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes
+            torch.randn([size * n for n in shape], generator=generator, dtype=torch.float64)
+            for shape in shapes
         )
 
     return draw
 
 
-def _logits_and_labels(generator: torch.Generator) -> tuple[Any, ...]:
-    (logits,) = _normal((4, 5))(generator)
-    return logits, torch.randint(5, (4,), generator=generator)
+def _logits_and_labels(generator: torch.Generator, size: int) -> tuple[Any, ...]:
+    (logits,) = _normal((4, 5))(generator, size)
+    return logits, torch.randint(5 * size, (4 * size,), generator=generator)
 
 
-def _filter(generator: torch.Generator) -> tuple[Any, ...]:
+def _filter(generator: torch.Generator, size: int) -> tuple[Any, ...]:
     """Draw covariances that are positive definite."""
-    x, p, h, r, z = _normal((3,), (3, 3), (2, 3), (2, 2), (2,))(generator)
-    return x, p @ p.t() + torch.eye(3), h, r @ r.t() + torch.eye(2), z
+    x, p, h, r, z = _normal((3,), (3, 3), (2, 3), (2, 2), (2,))(generator, size)
+    return x, p @ p.t() + torch.eye(3 * size), h, r @ r.t() + torch.eye(2 * size), z
 
 
 def layer_norm(x: Any, weight: Any, bias: Any) -> Any:
@@ -134,6 +145,14 @@ SUBJECTS = {
 """By name."""
 
 
+def draw_cotangents(outputs: Sequence[Any], seed: int) -> list[Any]:
+    """Draw tensors in float64, one of the shape of each output."""
+    generator = torch.Generator().manual_seed(-1 - seed)  # the inputs have those from 0
+    return [
+        torch.randn(tuple(one.shape), generator=generator, dtype=torch.float64) for one in outputs
+    ]
+
+
 def gradients(function: Callable[..., Any], inputs: tuple[Any, ...], seed: int) -> list[Any]:
     """Return a function's gradients for a random cotangent, in the order of the inputs of floats.
 
@@ -142,12 +161,11 @@ def gradients(function: Callable[..., Any], inputs: tuple[Any, ...], seed: int) 
     seed
         Of the cotangent.
     """
-    generator = torch.Generator().manual_seed(-1 - seed)  # the inputs have those from 0
     results = function(*inputs)
     outputs = results if isinstance(results, tuple) else (results,)
     cotangents = [
-        torch.randn(one.shape, generator=generator, dtype=torch.float64).to(one.dtype)
-        for one in outputs
+        drawn.to(one.dtype)
+        for drawn, one in zip(draw_cotangents(outputs, seed), outputs, strict=True)
     ]
     wanted = [one for one in inputs if one.requires_grad]
     found = torch.autograd.grad(outputs, wanted, cotangents, allow_unused=True)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import jax
 import torch
+from jax import test_util
 
 import gradcheck
 from gradcheck.capture.check import SAMPLES
+from studies.functions.corpus_jax import split
+from studies.functions.subjects import FRAMEWORKS
 
 RECOMMENDED = {"eps": 1e-3, "atol": 1e-2, "rtol": 1e-2}
 """For `torch.autograd.gradcheck` in float32. PyTorch recommends nothing but float64; what its own
@@ -35,6 +41,8 @@ class Answer(NamedTuple):
         What it says of that line.
     compared
         How many gradients it compared, 0 if it does not tell.
+    late
+        Whether it was stopped, and said nothing.
     """
 
     rejects: bool
@@ -43,6 +51,7 @@ class Answer(NamedTuple):
     line: int | None = None
     explanation: str = ""
     compared: int = 0
+    late: bool = False
 
 
 def check(function: Any, inputs: tuple[Any, ...], seed: int, samples: int = SAMPLES) -> Answer:
@@ -83,11 +92,65 @@ def torch_gradcheck(function: Any, inputs: tuple[Any, ...], seed: int) -> Answer
     return Answer(not accepts, time.perf_counter() - start, not accepts)
 
 
-DETECTORS: dict[str, Callable[[Any, tuple[Any, ...], int], Answer]] = {
-    "gradcheck": check,
-    "torch": torch_gradcheck,
+def jax_check_grads(function: Any, inputs: tuple[Any, ...], seed: int) -> Answer:
+    """Ask `jax.test_util.check_grads` about the reverse mode, at its defaults in both formats."""
+    with jax.enable_x64(inputs[0].dtype == "float64"):
+        of_floats, floats = split(function.apply, inputs)
+        start = time.perf_counter()
+        try:
+            test_util.check_grads(of_floats, floats, order=1, modes=("rev",))
+        except AssertionError:
+            return Answer(True, time.perf_counter() - start, True)
+        return Answer(False, time.perf_counter() - start)
+
+
+Ask = Callable[[Any, tuple[Any, ...], int], Answer]
+RIVALS: dict[str, Ask] = {
+    "torch.autograd.gradcheck": torch_gradcheck,
+    "check_grads": jax_check_grads,
 }
-"""`jax.test_util.check_grads` takes functions of JAX only."""
+OWN = "gradcheck"
+DETECTORS: dict[str, dict[str, Ask]] = {
+    framework: {OWN: check, name: ask}
+    for framework, (name, ask) in zip(FRAMEWORKS, RIVALS.items(), strict=True)
+}
+"""By framework."""
+NAMES = (OWN, *RIVALS)
+
+
+class LateError(KeyboardInterrupt):
+    """That time is up; of this kind, since one that asks lets no other error of its caller pass."""
+
+
+def ask_in_time(
+    ask: Callable[..., Answer], seconds: float, function: Any, inputs: tuple[Any, ...], *rest: int
+) -> Answer:
+    """Ask a detector, but wait no longer than so many seconds for what it says."""
+    start = time.perf_counter()
+    try:
+        with _limit(seconds):
+            answer = ask(function, inputs, *rest)
+    except LateError:
+        return Answer(False, time.perf_counter() - start, late=True)
+    if answer.seconds > seconds:
+        return Answer(False, answer.seconds, late=True)
+    return answer
+
+
+@contextmanager
+def _limit(seconds: float) -> Iterator[None]:
+    """Raise `LateError` after so many seconds, and again each second if somebody catches it."""
+
+    def stop(*_: Any) -> None:
+        raise LateError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def told_mend(answer: Answer) -> bool:

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from studies.functions.corpus import SUBJECTS
+from studies.functions.subjects import SUBJECTS
 
 KINDS = (
     "sign", "operator", "dropped", "added", "scaled", "name", "function", "transpose", "axis",
@@ -55,6 +55,9 @@ RELATED = {
 }  # fmt: skip
 REDUCTIONS = ("sum", "mean")
 
+JAX = ("jax", "jnp", "lax")
+"""Under which names JAX's modules are imported."""
+
 FACTOR = "FACTOR"
 """Stands for 1 ± 2⁻ᵏ until the sign and the k are chosen."""
 
@@ -69,7 +72,7 @@ class Mutant:
     Parameters
     ----------
     subject
-        The name of the function, of `SUBJECTS`.
+        A key of `SUBJECTS`.
     id
         Its number among the mutants of the subject.
     kind
@@ -121,9 +124,12 @@ def make_mutants(subject: str) -> tuple[Mutant, ...]:
     definition = _class(honest, "".join(lines))
     (backward,) = (node for node in definition.body if _name(node) == "backward")
     assert isinstance(backward, ast.FunctionDef)  # noqa: S101 - for the types
-    readable: list[str] = [backward.args.args[1].arg, *(a.arg for a in backward.args.args[2:])]
+    readable = [argument.arg for argument in backward.args.args[1:]]
     mutants: list[Mutant] = []
     for statement in _simple_statements(backward.body[1:]):
+        if (packed := _unpacked(statement)) is not None:
+            readable = [name for name in readable if name != packed] + list(_assigned(statement))
+            continue
         original = lines[statement.lineno - 1].strip()
         seen = {ast.unparse(statement)}
         for kind, node, replacement in _faults(statement, readable):
@@ -171,6 +177,14 @@ def _simple_statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
             yield from _simple_statements(inner)
 
 
+def _unpacked(statement: ast.stmt) -> str | None:
+    """Return the name of a tuple that is taken apart."""
+    match statement:
+        case ast.Assign([ast.Tuple()], ast.Name(name)):
+            return name
+    return None
+
+
 def _assigned(statement: ast.stmt) -> Iterator[str]:
     for node in ast.walk(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -198,6 +212,8 @@ def _arithmetic(node: ast.AST) -> Iterator[ast.expr]:
             inside: list[Any] = [value]
         case ast.Subscript(value=value):
             inside = [value]
+        case ast.Call(ast.Attribute(ast.Subscript(ast.Attribute(value, "at"))), args):
+            inside = [value, *args]  # JAX's way to write into an array
         case ast.Call(func=ast.Attribute(value=value), args=args) if _is_tensor(value):
             inside = [value, *(arg for arg in args if not _is_axis(arg))]
         case ast.Call(args=args):
@@ -213,7 +229,9 @@ def _arithmetic(node: ast.AST) -> Iterator[ast.expr]:
 
 
 def _is_tensor(node: ast.expr) -> bool:
-    return not (isinstance(node, ast.Name) and node.id in ("torch", "functional", "math", "ctx"))
+    return not (
+        isinstance(node, ast.Name) and node.id in ("torch", "functional", "math", "ctx", *JAX)
+    )
 
 
 def _is_axis(node: ast.expr) -> bool:

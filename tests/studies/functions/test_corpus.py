@@ -6,8 +6,10 @@ import inspect
 import pytest
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("jax")
 
-from studies.functions import passes  # noqa: E402
+import numpy as np  # noqa: E402
+from studies.functions import corpus_jax, passes, passes_jax  # noqa: E402
 from studies.functions.corpus import DTYPES, SUBJECTS, gradients  # noqa: E402
 
 everyone = pytest.mark.parametrize("subject", SUBJECTS.values(), ids=SUBJECTS)
@@ -28,6 +30,16 @@ def test_a_backward_pass_agrees_with_autograd_on_the_definition(subject):
         )
 
 
+@pytest.mark.parametrize("twin", corpus_jax.SUBJECTS.values(), ids=corpus_jax.SUBJECTS)
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_pass_in_jax_agrees_with_autograd_on_the_definition_in_pytorch(twin, size):
+    inputs = twin.twin.make_inputs("float64", 0, size)
+    right = twin.twin.gradients(twin.twin.definition, inputs, 0)
+    found = twin.gradients(twin.function.apply, twin.make_inputs("float64", 0, size), 0)
+    for one, other in zip(found, right, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
+
+
 @everyone
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_inputs_are_the_same_for_a_seed_and_others_for_another(subject, dtype):
@@ -38,8 +50,9 @@ def test_inputs_are_the_same_for_a_seed_and_others_for_another(subject, dtype):
 
 
 @everyone
-def test_a_pass_has_three_to_thirty_lines_and_a_statement_stands_on_one(subject):
-    tree = ast.parse(inspect.getsource(passes))
+@pytest.mark.parametrize("module", [passes, passes_jax])
+def test_a_pass_has_three_to_thirty_lines_and_a_statement_stands_on_one(subject, module):
+    tree = ast.parse(inspect.getsource(module))
     name = subject.function.__name__
     (definition,) = (node for node in tree.body if getattr(node, "name", "") == name)
     (backward,) = (node for node in definition.body if getattr(node, "name", "") == "backward")

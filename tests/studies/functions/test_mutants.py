@@ -7,14 +7,19 @@ import traceback
 import pytest
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("jax")
 
-from studies.functions import passes  # noqa: E402
-from studies.functions.corpus import SUBJECTS, gradients  # noqa: E402
+from studies.functions import passes, passes_jax  # noqa: E402
+from studies.functions.corpus import gradients  # noqa: E402
 from studies.functions.mutants import EXPONENTS, KINDS, make_mutants  # noqa: E402
+from studies.functions.subjects import FRAMEWORKS, SUBJECTS  # noqa: E402
 
 COMPARED = "slope = torch.where(torch.abs(r) > DELTA, r, DELTA * torch.sign(r))"
 MUTANTS = {subject: make_mutants(subject) for subject in SUBJECTS}
-ORIGINAL = linecache.getlines(passes.__file__)
+ORIGINALS = {
+    framework: linecache.getlines(module.__file__)
+    for framework, module in zip(FRAMEWORKS, (passes, passes_jax), strict=True)
+}
 
 
 def mutant(subject, mutated):
@@ -45,14 +50,20 @@ def mutant(subject, mutated):
         ("huber", "comparison", COMPARED),
         ("gelu", "constant", "du = c * (1 + 2 * 0.044715 * x ** 2)"),
         ("gelu", "constant", "du = c * (1 + 3 * 0.044715 * x ** 3)"),
+        ("jax.layer_norm", "sign", "dx = rstd * (dxhat + mean - xhat * projection)"),
+        ("jax.attention", "transpose", "dp = g @ v"),
+        ("jax.conv1d", "scaled", "dx = dx.at[:, :, i:i + width].add((1 + 2**-9) * tap)"),
+        ("jax.kalman_update", "name", "dk = jnp.outer(gp, y) - gp @ p.T @ h.T"),
     ],
 )  # fmt: skip
 def test_a_fault_is_among_the_mutants(subject, kind, mutated):
     assert mutant(subject, mutated).kind == kind
 
 
-def test_there_are_ten_thousand_every_kind_occurs_and_none_twice():
-    every = [one for some in MUTANTS.values() for one in some]
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_there_are_ten_thousand_every_kind_occurs_and_none_twice(framework):
+    of_framework = {k: v for k, v in MUTANTS.items() if SUBJECTS[k].framework == framework}
+    every = [one for some in of_framework.values() for one in some]
     assert len(every) > 10_000
     assert {one.kind for one in every} == set(KINDS)
     assert {one.exponent for one in every} == {None, *EXPONENTS}
@@ -62,20 +73,22 @@ def test_there_are_ten_thousand_every_kind_occurs_and_none_twice():
 
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_a_mutant_differs_from_the_pass_in_one_line_and_shows_it(subject):
+    written = ORIGINALS[SUBJECTS[subject].framework]
     lines, first = inspect.getsourcelines(SUBJECTS[subject].function.backward)
     for one in MUTANTS[subject][::97]:
         assert inspect.getsourcefile(one.function) == one.file
         shown = linecache.getlines(one.file)
         differing = [
             number
-            for number, (line, right) in enumerate(zip(shown, ORIGINAL, strict=True), start=1)
+            for number, (line, right) in enumerate(zip(shown, written, strict=True), start=1)
             if line != right
         ]
         assert differing == [one.line]
         assert first < one.line < first + len(lines)
         assert shown[one.line - 1].strip() == one.mutated
-        assert ORIGINAL[one.line - 1].strip() == one.original
+        assert written[one.line - 1].strip() == one.original
         assert "ctx" not in one.original
+        assert "saved" not in one.original
 
 
 def test_the_fault_is_in_what_runs():

@@ -1,22 +1,27 @@
 """Mutants are drawn fairly and sorted out; the detectors see what they should; tables count it."""
 
+import math
+
 import pytest
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("jax")
 
 from studies.functions import study  # noqa: E402
-from studies.functions.corpus import SUBJECTS  # noqa: E402
-from studies.functions.detectors import Answer, told_mend, torch_gradcheck  # noqa: E402
+from studies.functions.corpus import DTYPES  # noqa: E402
+from studies.functions.detectors import OWN, Answer  # noqa: E402
+from studies.functions.fates import find_fate  # noqa: E402
 from studies.functions.mutants import make_mutants  # noqa: E402
 from studies.functions.study import (  # noqa: E402
     Trial,
     check_honest,
     choose_mutants,
-    fate,
-    judge_mutants,
-    summarise,
-    summarise_honest,
+    honest_by_name,
+    judge_mutant,
+    mutants_by_name,
 )
+from studies.functions.subjects import FRAMEWORKS, SUBJECTS  # noqa: E402
+from studies.functions.tables import summarise, tabulate  # noqa: E402
 
 DOUBLED = "d = 2 * (g * slope / r.numel())"
 
@@ -26,87 +31,99 @@ def mutant(subject, mutated):
     return found
 
 
-def test_a_draw_is_the_same_for_a_seed_and_even_over_functions_and_kinds():
-    some = choose_mutants(Trial(mutants=200))
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_draw_is_the_same_for_a_seed_and_even_over_functions_and_kinds(framework):
+    some = choose_mutants(Trial(mutants=200), framework)
     assert len(some) == len({(one.subject, one.id) for one in some}) == 200
-    assert some == choose_mutants(Trial(mutants=200))
-    assert some[:100] == choose_mutants(Trial(mutants=100))
-    assert some != choose_mutants(Trial(mutants=200, seed=1))
-    counts = [sum(one.subject == subject for one in some) for subject in SUBJECTS]
+    assert some == choose_mutants(Trial(mutants=200), framework)
+    assert some[:100] == choose_mutants(Trial(mutants=100), framework)
+    assert some != choose_mutants(Trial(mutants=200, seed=1), framework)
+    of_framework = [key for key, one in SUBJECTS.items() if one.framework == framework]
+    counts = [sum(one.subject == key for one in some) for key in of_framework]
     assert min(counts) >= 10
     kinds = [one.kind for one in some]
     assert kinds.count("scaled") <= 2 * kinds.count("sign")
 
 
+def test_any_part_of_the_mutants_has_as_many_of_each_framework():
+    tasks = list(mutants_by_name(Trial(mutants=30)).values())
+    frameworks = [SUBJECTS[one.subject].framework for _, one in tasks]
+    assert frameworks == ["torch", "jax"] * 30
+
+
 @pytest.mark.parametrize(
-    ("subject", "mutated", "expected"),
+    ("subject", "mutated", "expected", "deviation"),
     [
-        ("swiglu", "ddown = (silu * b).t() * g", "fails"),  # the shapes do not fit
-        ("huber", "slope = torch.where(torch.abs(r) <= DELTA, r, torch.sign(r))", "equal"),  # δ = 1
-        ("layer_norm", "dbias = g", "equal"),  # autograd adds up what was broadcast
-        ("huber", DOUBLED, "wrong"),
-        ("gelu", "t = torch.tanh(c * (x + (1 + 2**-30) * 0.044715 * x ** 3))", "wrong"),
+        # The shapes do not fit; δ is 1; autograd adds up what was broadcast, JAX does not.
+        ("swiglu", "ddown = (silu * b).t() * g", "fails", math.nan),
+        ("huber", "slope = torch.where(torch.abs(r) <= DELTA, r, torch.sign(r))", "equal", 0),
+        ("layer_norm", "dbias = g", "equal", 0),
+        ("jax.layer_norm", "dbias = g", "fails", math.nan),
+        ("huber", DOUBLED, "wrong", 1),
+        ("huber", DOUBLED.replace("2 *", "(1 - 2**-30) *"), "wrong", 2.0**-30),
+        ("jax.huber", "d = (1 + 2**-12) * (g * slope / r.size)", "wrong", 2.0**-12),
     ],
 )
-def test_mutants_that_fail_or_are_equal_are_set_aside(subject, mutated, expected):
-    assert fate(mutant(subject, mutated)) == expected
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_mutants_that_fail_or_are_equal_are_set_aside(subject, mutated, expected, deviation, dtype):
+    fate = find_fate(mutant(subject, mutated), dtype, 0)
+    assert fate.name == expected
+    assert fate.deviation == pytest.approx(deviation, abs=1e-15, nan_ok=True)
 
 
-@pytest.mark.parametrize("subject", SUBJECTS)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_torch_accepts_the_correct_passes(subject, dtype):
-    inputs = SUBJECTS[subject].make_inputs(dtype, 0)
-    assert not torch_gradcheck(SUBJECTS[subject].function, inputs, 0).rejects
-
-
-def test_torch_sees_a_gross_fault_and_not_a_small_one():
-    inputs = SUBJECTS["huber"].make_inputs("float64", 0)
-    small = "d = (1 + 2**-20) * (g * slope / r.numel())"
-    assert torch_gradcheck(mutant("huber", DOUBLED).function, inputs, 0).rejects
-    assert not torch_gradcheck(mutant("huber", small).function, inputs, 0).rejects
-
-
-def test_a_mend_is_told_in_words_and_silence_is_none():
-    words = "`d = 2 * (g * slope / r.numel())` is right as `d = g * slope / r.numel()`"
-    assert told_mend(Answer(True, 0.1, True, 1, words))
-    assert told_mend(Answer(True, 0.1, True, 1, "`return a` is right if the gradient of x is `b`"))
-    assert not told_mend(Answer(True, 0.1, True, 1, "all gradients could be right"))
-    assert not told_mend(Answer(True, 0.1, True))
+@pytest.mark.parametrize(("dtype", "expected"), [("float64", "wrong"), ("float32", "equal")])
+def test_a_factor_that_jax_rounds_to_one_is_no_fault(dtype, expected):
+    one = mutant("jax.huber", "d = (1 + 2**-30) * (g * slope / r.size)")
+    assert find_fate(one, dtype, 0).name == expected
 
 
 def test_tables_have_rows_for_all_mutants_and_count_what_was_said(monkeypatch):
     doubled, fails = mutant("huber", DOUBLED), mutant("swiglu", "ddown = (silu * b).t() * g")
-    equal = mutant("layer_norm", "dbias = g")
 
     def says(function, inputs, seed, samples=8):
         wrong = function is doubled.function
-        return Answer(
-            wrong, 0.5, wrong, doubled.line if wrong else None, "x is right as y", 3 * samples
-        )
+        line = doubled.line if wrong else None
+        return Answer(wrong, 0.5, wrong, line, "x is right as y", 3 * samples)
 
     def always(function, inputs, seed):
         return Answer(True, 0.25, True)
 
-    monkeypatch.setattr(study, "DETECTORS", {"gradcheck": says, "torch": always})
+    rival = "torch.autograd.gradcheck"
+    detectors = {"torch": {OWN: says, rival: always}, "jax": {OWN: says}}
+    monkeypatch.setattr(study, "DETECTORS", detectors)
     monkeypatch.setattr(study, "check", says)
-    monkeypatch.setattr(study, "choose_mutants", lambda trial: [doubled, fails, equal])
     study._honest.cache_clear()
-    table = judge_mutants(Trial())
-    assert table["fate"].tolist() == ["wrong", "wrong", "fails", "equal"]
-    assert table["dtype"].tolist()[:2] == ["float64", "float32"]
-    assert table["gradcheck"].tolist()[:2] == [True, True]
-    assert table["torch"].tolist()[:2] == [False, False]  # it rejects the correct pass too
+    trial = Trial(honest=3, samples=50)
+    mutants = tabulate([row for one in (doubled, fails) for row in judge_mutant((trial, one))])
+    assert mutants["fate"].tolist() == ["wrong", "wrong", "fails", "fails"]
+    assert mutants["dtype"].tolist() == ["float64", "float32"] * 2
+    assert mutants[OWN].tolist()[:2] == [True, True]
+    assert mutants[rival].tolist()[:2] == [False, False]  # it rejects the correct pass too
 
-    rows = summarise(table).set_index(["dtype", "by", "value"])
-    every = rows.loc[("float32", "all", "all")]
-    assert every["mutants"] == 1
-    assert every[["gradcheck", "torch", "named", "mended"]].tolist() == [1, 0, 1, 1]
-    assert every[["gradcheck_seconds", "torch_seconds"]].tolist() == [0.5, 0.25]
-
-    honest = check_honest(Trial(honest=3, samples=50))
-    alarms = summarise_honest(honest)
-    assert len(honest) == 3 * len(alarms) == 3 * 2 * len(SUBJECTS)
-    assert alarms["gradients"].tolist() == [450] * len(alarms)
-    assert not alarms["gradcheck_alarms"].any()
-    assert (alarms["torch_alarms"] == 3).all()
+    honest = tabulate(
+        [row for cell in honest_by_name(trial).values() for row in check_honest(cell)]
+    )
     study._honest.cache_clear()
+    assert len(honest) == 3 * 2 * len(SUBJECTS)
+    assert set(honest["gradients"]) == {24 + 150}
+    rows = summarise(mutants, honest)
+    rows = rows.set_index(["framework", "dtype", "by", "value", "detector", "measure"])
+    rows = rows.sort_index()
+    for of in (("all", "all"), ("deviation", "> 2^-30"), ("function", "huber"), ("kind", "added")):
+        about = ("torch", "float32", *of)
+        for measure in ("found", "named", "mended"):
+            ours = rows.loc[(*about, OWN, measure)]
+            assert ours[["cases", "count", "share", "high", "seconds"]].tolist() == [
+                1,
+                1,
+                1,
+                1,
+                0.5,
+            ]
+            assert ours["low"] == pytest.approx(0.025)  # by hand: p with p¹ = 2.5 %
+        theirs = rows.loc[(*about, rival, "found")]
+        assert theirs[["cases", "count", "low", "seconds"]].tolist() == [1, 0, 0, 0.25]
+    alarms = rows.loc[("torch", "float64", "honest", "all")]
+    assert alarms["count"].to_dict() == {
+        (OWN, "alarm"): 0, (rival, "alarm"): 30, (OWN, "large alarm"): 0,
+    }  # fmt: skip
