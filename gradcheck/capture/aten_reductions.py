@@ -86,9 +86,10 @@ def _along(function: Any) -> Rule:
     return rule
 
 
-def _vector_norm(
+def vector_norm(
     x: Any, order: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Any:
+    """Return (Σ|x|^order)^(1/order), and what that tends to or counts at its ends."""
     axes, size = _axes(dim), _np.absolute(x)
     if order == float("inf"):
         return _np.max(size, axis=axes, keepdims=keepdim)
@@ -104,7 +105,7 @@ def _vector_norm(
 
 
 def _norm(x: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    return _vector_norm(x, 2 if p is None else p, dim, keepdim)
+    return vector_norm(x, 2 if p is None else p, dim, keepdim)
 
 
 def _logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
@@ -172,7 +173,7 @@ RULES: Mapping[str, Rule] = {
         "any": _along(_np.any),
         "all": _along(_np.all),
         "prod": _prod,
-        "linalg_vector_norm": _vector_norm,
+        "linalg_vector_norm": vector_norm,
         "norm": _norm,
         "logsumexp": _logsumexp,
         "_softmax": _softmax,
