@@ -57,9 +57,15 @@ def _fixed(x: Any) -> Any:
     """Return the plain numbers that constants are, the same in all samples; `None` if unknown."""
     if not isinstance(x, Batched):
         return np.asarray(x)
-    if x.constants is None or not x.constants.all() or x.left_open.any() or x.stored.hasobject:
+    held = x.decisive
+    if held.dtype.hasobject:
+        is_known = all(one.fixed and one.constant.is_exact() for one in held.flat)
+        held = _np.array([float(one.constant) for one in held.flat])
+    else:
+        is_known = x.constants is not None and bool(x.constants.all()) and not x.left_open.any()
+    if not is_known:
         return None
-    samples = x.decisive.reshape(-1, *x.shape)
+    samples = held.reshape(-1, *x.shape)
     return samples[0] if (samples == samples[0]).all() else None
 
 
@@ -67,11 +73,6 @@ def clamp(a: Any, min: Any = None, max: Any = None) -> Any:
     """Return the nearest numbers between two others."""
     a = a if min is None else _np.maximum(a, min)
     return a if max is None else _np.minimum(a, max)
-
-
-def sigmoid(x: Any) -> Any:
-    """Return 1/(1 + e⁻ˣ)."""
-    return 1.0 / (1.0 + _np.exp(-x))
 
 
 def special(name: str) -> Rule:
@@ -83,6 +84,7 @@ def special(name: str) -> Rule:
     return rule
 
 
+sigmoid = special("expit")
 _zeta = special("zeta")
 
 
@@ -173,12 +175,13 @@ def _to_copy(x: Any, *, dtype: Any = None, **_: Any) -> Any:
         return truth(x)
     if kind.kind != "f":
         return _whole(x, kind)
-    return _np.where(x, 1.0, 0.0) if x.stored.kind == "b" else np.multiply(x, 1.0)
+    return _np.where(x, 1.0, 0.0) if x.stored.kind == "b" else _np.multiply(x, 1.0)
 
 
-def _whole(x: Batched, kind: Any) -> Any:
+def _whole(x: Any, kind: Any) -> Any:
     """Cut digits off; what may be another integer stays a number with bars."""
-    number: Any = np.trunc(x)  # type: ignore[call-overload]
+    is_whole = not x.stored.hasobject and (x.decisive == np.rint(x.decisive)).all()
+    number = x if is_whole and not x.left_open.any() else _np.trunc(x)
     if number.left_open.any() or number.stored.hasobject:
         return number
     return number.with_parts([number.parts[0].astype(kind)])

@@ -10,6 +10,7 @@ import numpy as np
 from gradcheck.capture.aten_elementwise import clamp, sigmoid, special, with_in_place
 from gradcheck.capture.aten_reductions import vector_norm
 from gradcheck.capture.program import Rule
+from gradcheck.numbers.errors import NoRuleError
 
 _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
@@ -84,6 +85,14 @@ def _leaky(x: Any, slope: Any = 0.01) -> Any:
 
 def _leaky_backward(g: Any, x: Any, slope: Any, is_result: bool) -> Any:
     return _np.where(x > 0, g, g * slope)
+
+
+def _rrelu(
+    x: Any, noise: Any, low: Any = 1 / 8, high: Any = 1 / 3, training: bool = False, *_: Any
+) -> Any:
+    if training:
+        raise NoRuleError("there is no rule for slopes drawn at random", "aten.rrelu_with_noise")
+    return _leaky(x, (low + high) / 2)
 
 
 def _silu_backward(g: Any, x: Any) -> Any:
@@ -163,16 +172,29 @@ def _multi_margin_backward(
     return _np.reshape(slopes * _np.reshape(g, (-1, 1)), x.shape)
 
 
+def _label_margins(rows: Any, target: Any) -> tuple[Any, Any, Any]:
+    """Return where each listed label is, by how much each class comes near it, and which count."""
+    labels = np.reshape(target, rows.shape)
+    listed = np.logical_and.accumulate(labels >= 0, axis=1)  # as far as the first −1
+    places = (labels[:, :, None] == np.arange(rows.shape[1])) & listed[:, :, None]
+    own = _np.sum(_np.where(places, rows[:, None, :], 0.0), axis=2)
+    counted = listed[:, :, None] & ~places.any(axis=1)[:, None, :]
+    return places, 1.0 - own[:, :, None] + rows[:, None, :], counted
+
+
+def _multilabel_margin(x: Any, target: Any, reduction: int) -> tuple[Any, Any]:
+    rows = _np.reshape(x, (-1, x.shape[-1]))
+    places, excess, counted = _label_margins(rows, target)
+    terms = _np.where(counted, _np.maximum(excess, 0.0), 0.0)
+    loss = _np.sum(terms, axis=(1, 2)) * _share(reduction, *rows.shape)
+    is_target = np.reshape(places.any(axis=1) * 1.0, x.shape)
+    return _np.sum(loss) if reduction else _np.reshape(loss, x.shape[:-1]), is_target
+
+
 def _multilabel_margin_backward(g: Any, x: Any, target: Any, reduction: int, is_target: Any) -> Any:
     rows = _np.reshape(x, (-1, x.shape[-1]))
-    labels = np.reshape(target, rows.shape)
-    listed = np.logical_and.accumulate(labels >= 0, axis=1)
-    places = (labels[:, :, None] == np.arange(rows.shape[1])) & listed[:, :, None]
-    others = ~places.any(axis=1)
-    own = _np.sum(_np.where(places, rows[:, None, :], 0.0), axis=2)  # of each label that is listed
-    open_pair = listed[:, :, None] & others[:, None, :]
-    excess = 1.0 - own[:, :, None] + rows[:, None, :]
-    hits = _np.where(_np.logical_and(open_pair, excess > 0), 1.0, 0.0)
+    places, excess, counted = _label_margins(rows, target)
+    hits = _np.where(_np.logical_and(counted, excess > 0), 1.0, 0.0)
     lost = _np.sum(hits, axis=2)[:, :, None] * places
     slopes = (_np.sum(hits, axis=1) - _np.sum(lost, axis=1)) * _share(reduction, *rows.shape)
     return _np.reshape(slopes * _np.reshape(g, (-1, 1)), x.shape)
@@ -231,6 +253,13 @@ def _trilinear(
     return _np.sum(product, axis=tuple(dim)) if dim else product
 
 
+def _weight_norm_backward(g: Any, v: Any, length: Any, norms: Any, dim: int) -> tuple[Any, Any]:
+    """Return the gradients of v·length/‖v‖, the norm taken over all axes but one."""
+    axes = tuple(axis for axis in range(v.ndim) if axis != dim)
+    along = _np.sum(g * v, axis=axes, keepdims=True)
+    return length / norms * (g - v * (along / (norms * norms))), along / norms
+
+
 ACTIVATIONS: Mapping[str, Rule] = {
     "relu": lambda x: _np.maximum(x, 0.0),
     "relu6": lambda x: clamp(x, 0.0, 6.0),
@@ -241,6 +270,7 @@ ACTIVATIONS: Mapping[str, Rule] = {
     "celu": lambda x, alpha=1.0: _elu(x, alpha, 1.0, 1.0 / alpha),
     "selu": lambda x: _elu(x, SELU_ALPHA, SELU_SCALE),
     "leaky_relu": _leaky,
+    "rrelu_with_noise": _rrelu,
     "hardtanh": lambda x, low=-1.0, high=1.0: clamp(x, low, high),
     "hardsigmoid": _hardsigmoid,
     "hardswish": lambda x: x * _hardsigmoid(x),
@@ -271,12 +301,14 @@ OTHERS: Mapping[str, Rule] = {
     "hardswish_backward": _hardswish_backward,
     "threshold_backward": _threshold_backward,
     "multi_margin_loss_backward": _multi_margin_backward,
+    "multilabel_margin_loss_forward": _multilabel_margin,
     "multilabel_margin_loss_backward": _multilabel_margin_backward,
     "_cdist_forward": _cdist,
     "_cdist_backward": _cdist_backward,
     "_pdist_forward": _pdist,
     "_pdist_backward": _pdist_backward,
     "_trilinear": _trilinear,
+    "_weight_norm_interface_backward": _weight_norm_backward,
 }
 
 RULES: Mapping[str, Rule] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.capture.aten_elementwise import truth
 from gradcheck.capture.program import Rule
 
 _np: Any = np
@@ -170,8 +171,8 @@ RULES: Mapping[str, Rule] = {
         "min.other": _np.minimum,
         "argmax": _argument(_np.argmax),
         "argmin": _argument(_np.argmin),
-        "any": _along(_np.any),
-        "all": _along(_np.all),
+        "any": _along(lambda x, **options: _np.any(truth(x), **options)),
+        "all": _along(lambda x, **options: _np.all(truth(x), **options)),
         "prod": _prod,
         "linalg_vector_norm": vector_norm,
         "norm": _norm,
