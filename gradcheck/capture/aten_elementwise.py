@@ -11,6 +11,7 @@ import numpy as np
 
 from gradcheck.capture.program import Rule
 from gradcheck.numbers.array import Batched, NoRuleError
+from gradcheck.numbers.formats import cast
 
 _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
@@ -59,8 +60,8 @@ def _fixed(x: Any) -> Any:
         return np.asarray(x)
     held = x.decisive
     if held.dtype.hasobject:
-        is_known = all(one.fixed and one.constant.is_exact() for one in held.flat)
-        held = _np.array([float(one.constant) for one in held.flat])
+        is_known = all(one.fixed and one.constant.is_exact() for one in x.reals.flat)
+        held = _np.array([float(one.constant) for one in x.reals.flat])
     else:
         is_known = x.constants is not None and bool(x.constants.all()) and not x.left_open.any()
     if not is_known:
@@ -167,24 +168,8 @@ def _kind(x: Any, dtype: Any) -> Any:
 
 
 def _to_copy(x: Any, *, dtype: Any = None, **_: Any) -> Any:
-    """Copy, in another format; truth values stand for 0 and 1."""
-    kind = _kind(x, dtype)
-    if kind is None or not isinstance(x, Batched):
-        return x.copy() if kind is None else np.asarray(x).astype(kind)
-    if kind.kind == "b":
-        return truth(x)
-    if kind.kind != "f":
-        return _whole(x, kind)
-    return _np.where(x, 1.0, 0.0) if x.stored.kind == "b" else _np.multiply(x, 1.0)
-
-
-def _whole(x: Any, kind: Any) -> Any:
-    """Cut digits off; what may be another integer stays a number with bars."""
-    is_whole = not x.stored.hasobject and (x.decisive == np.rint(x.decisive)).all()
-    number = x if is_whole and not x.left_open.any() else _np.trunc(x)
-    if number.left_open.any() or number.stored.hasobject:
-        return number
-    return number.with_parts([number.parts[0].astype(kind)])
+    """Copy, in another format."""
+    return _copied(x) if dtype is None else cast(x, str(dtype).removeprefix("torch."))
 
 
 def _filled_like(value: float) -> Rule:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.capture.model import CapturedModel, captured_model
+from gradcheck.capture.model import COTANGENT, CapturedModel, captured_model
 from gradcheck.capture.subject import Subject
 from gradcheck.errors import RequestError, guarded
 from gradcheck.harness.samples import draw_samples
-from gradcheck.model.domains import Domain
+from gradcheck.model.domains import Domain, rounded
 from gradcheck.suggestions import nearest
 
 
@@ -94,18 +94,27 @@ class Case:
             raise RequestError(
                 "function", f"it fails on its inputs: {type(error).__name__}: {text}"
             ) from error
-        domain = self.cotangents if isinstance(self.cotangents, Domain) else None
         return captured_model(
             self.name or name or name_of(self.function),
             subjects,
             definition,
-            self._cotangents([output.shape for output in outputs], seed, domain),
-            self.sampling,
-            domain,
+            self._cotangents([output.shape for output in outputs], seed),
+            {**self.sampling, **self._domains([output.dtype for output in outputs], subject.dtype)},
         )
 
-    def _cotangents(self, shapes: Sequence[Any], seed: int, domain: Domain | None) -> list[Any]:
-        if self.cotangents is None or domain is not None:
+    def _domains(self, formats: Sequence[Any], own: Any) -> dict[str, Domain]:
+        """Return what cotangents are drawn from, by name, unless as all else is."""
+        domain = self.cotangents if isinstance(self.cotangents, Domain) else None
+        found = {}
+        for i, dtype in enumerate(formats):
+            is_coarser = dtype.itemsize < np.dtype(own).itemsize
+            given = rounded(domain, dtype) if is_coarser else domain
+            if given is not None:
+                found[f"{COTANGENT}.{i}"] = given
+        return found
+
+    def _cotangents(self, shapes: Sequence[Any], seed: int) -> list[Any]:
+        if self.cotangents is None or isinstance(self.cotangents, Domain):
             named = {str(i): shape for i, shape in enumerate(shapes)}
             return [one[0] for one in draw_samples(named, seed, 0, 1, dtype=np.float32).values()]
         given = self.cotangents if isinstance(self.cotangents, list | tuple) else [self.cotangents]

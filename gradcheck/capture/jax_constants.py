@@ -96,13 +96,6 @@ def is_float(aval: Any) -> bool:
     return not dtypes.issubdtype(dtype, dtypes.extended) and numpy.issubdtype(dtype, numpy.floating)
 
 
-def digits(dtype: Any) -> int:
-    """Return how many binary digits a format has behind the point."""
-    from jax import numpy
-
-    return int(numpy.finfo(dtype).nmant)
-
-
 def plain(value: Any) -> Any:
     """Return an array of NumPy, unless it holds what NumPy has no type for."""
     from jax import dtypes

@@ -18,7 +18,6 @@ from gradcheck.capture.jax_constants import (
     Traced,
     Value,
     chosen,
-    digits,
     exact,
     is_float,
     is_folded,
@@ -29,6 +28,7 @@ from gradcheck.capture.jax_control import CONTROL
 from gradcheck.capture.jax_lines import line_of, own_lines
 from gradcheck.capture.lax import RULES, rule_of
 from gradcheck.capture.program import Program, Ref, Rule, Step, Values, proceed
+from gradcheck.numbers.dispatch import FORMATS
 from gradcheck.numbers.errors import NoRuleError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -57,8 +57,6 @@ class Recorder:
     ----------
     leaves
         Values of the program's leaves, by name.
-    narrowest
-        How many digits the format under judgement has; what is rounded to fewer is refused.
 
     Attributes
     ----------
@@ -66,7 +64,7 @@ class Recorder:
         Values by which a branch was chosen or a loop ended.
     """
 
-    def __init__(self, leaves: Arrays, narrowest: int) -> None:
+    def __init__(self, leaves: Arrays) -> None:
         self.program = Program(leaves={name: i for i, name in enumerate(leaves)})
         self.decisions: set[int] = set()
         self.steps: list[Step] = []
@@ -75,7 +73,6 @@ class Recorder:
         self._done = 0
         self._count = len(leaves)
         self._kept: dict[int, tuple[Known, int]] = {}
-        self._narrowest = narrowest
 
     def run(self, closed: Any, operands: Sequence[Value]) -> list[Value]:
         """Enter a closed jaxpr; return its results."""
@@ -126,9 +123,9 @@ class Recorder:
         if name == "concatenate":
             sizes = [one.aval.size for one in equation.invars]
             operands = [one for one, size in zip(operands, sizes, strict=True) if size]
-        narrow = [one.aval.dtype for one in equation.outvars if self._is_narrow(one.aval)]
-        if narrow:
-            return self.emit(equation, f"{name} in {narrow[0]}", None, operands, equation.params)
+        unknown = [one.aval.dtype for one in equation.outvars if _has_no_bars(one.aval)]
+        if unknown:
+            return self.emit(equation, f"{name} in {unknown[0]}", None, operands, equation.params)
         return self.emit(equation, name, rule_of(equation), operands, equation.params)
 
     def _folded(self, equation: Any, operands: list[Any]) -> list[Value]:
@@ -136,12 +133,6 @@ class Recorder:
         params = primitive.get_bind_params(equation.params)
         results = primitive.bind(*values, **params)
         return [Known(plain(one)) for one in (results if primitive.multiple_results else [results])]
-
-    def _is_narrow(self, aval: Any) -> bool:
-        """Tell whether a format has fewer digits than that of the leaves, or no bounds at all."""
-        if is_float(aval):
-            return digits(aval.dtype) < self._narrowest
-        return getattr(aval.dtype, "kind", "V") not in "iub"
 
     def emit(
         self,
@@ -257,8 +248,7 @@ def record(
         with own_lines(pulled):
             backward = jax.make_jaxpr(pulled)(dict(leaves), given)
         named = {f"cotangent.{i}": one for i, one in enumerate(given)}
-        narrowest = min(digits(leaf.dtype) for leaf in leaves.values())
-        recorder = Recorder({**leaves, **named}, narrowest)
+        recorder = Recorder({**leaves, **named})
         program = recorder.program
         names = sorted(leaves)  # the order in which JAX has the items of a dictionary
         inputs = [Traced(program.leaves[name]) for name in names]
@@ -270,3 +260,10 @@ def record(
     used = {*program.outputs, *numbers}.union(*(step.operands for step in program.steps))
     program.constants = {key: one for key, one in program.constants.items() if key in used}
     return program, bool(recorder.decisions)
+
+
+def _has_no_bars(aval: Any) -> bool:
+    """Tell whether numbers are of a format in which no bar can be told."""
+    if is_float(aval):
+        return aval.dtype not in FORMATS
+    return getattr(aval.dtype, "kind", "V") not in "iub"

@@ -15,6 +15,7 @@ import numpy as np
 from gradcheck.capture.program import Rule
 from gradcheck.numbers.array import Batched
 from gradcheck.numbers.errors import NoRuleError
+from gradcheck.numbers.formats import cast
 
 _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
@@ -88,13 +89,7 @@ def _reduce_precision(x: Any, *, exponent_bits: int, mantissa_bits: int, **_: An
 
 
 def _as_format(x: Any, *, new_dtype: Any, **_: Any) -> Any:
-    """Convert floats."""
-    kind = np.dtype(new_dtype).kind
-    if not isinstance(x, Batched):
-        return np.asarray(x).astype(new_dtype)
-    if kind == "b":
-        return _np.not_equal(x, 0)
-    return _np.trunc(x) if kind in "iu" else x
+    return cast(x, new_dtype)
 
 
 def _truth_as(x: Any, *, new_dtype: Any, **_: Any) -> Any:
@@ -103,16 +98,6 @@ def _truth_as(x: Any, *, new_dtype: Any, **_: Any) -> Any:
     if kind.kind == "b":
         return x
     return _np.where(x, kind.type(1), kind.type(0))
-
-
-def _integer_as(x: Any, *, new_dtype: Any, **_: Any) -> Any:
-    kind = np.dtype(new_dtype)
-    if not isinstance(x, Batched):
-        return np.asarray(x).astype(kind)
-    if kind.kind == "b":
-        return _np.not_equal(x, 0)
-    number: Any = x
-    return number * 1.0 if kind.kind == "f" else x
 
 
 def _integer_rem(a: Any, b: Any) -> Any:
@@ -269,7 +254,7 @@ RULES: Mapping[str, Rule] = {
     "reduce_precision": _reduce_precision,
     "convert_element_type": _as_format,
     "convert_element_type.bool": _truth_as,
-    "convert_element_type.int": _integer_as,
+    "convert_element_type.int": _as_format,
     "reduce_sum": _along(_np.sum),
     "reduce_sum.int": _count,
     "reduce_prod": _along(_np.prod),

@@ -153,7 +153,7 @@ def _plain(leaf: Any) -> NDArray[Any]:
             return np.asarray(leaf.mid) if leaf.hidden == 1 else np.asarray(leaf.mid)[None]
         held = leaf.parts[0]
         if held.dtype == object:
-            return np.array([float(real.constant.mid()) for real in held.ravel()]).reshape(
+            return np.array([float(value.mid()) for value in held.ravel()]).reshape(
                 1, *held.shape[leaf.hidden :] if leaf.hidden else held.shape
             )
         return np.asarray(held) if leaf.hidden == 1 else np.asarray(held)[None]
@@ -172,7 +172,6 @@ def captured_model(
     definition: Subject,
     cotangents: Sequence[NDArray[Any]],
     sampling: Mapping[str, Domain],
-    sample_cotangents: Domain | None = None,
 ) -> CapturedModel:
     """Make a model of functions that shall compute the same.
 
@@ -185,16 +184,13 @@ def captured_model(
     cotangents
         Of the differentiable outputs, on sample 0.
     sampling
-        What inputs are drawn from, by name, unless near those given.
+        What inputs and cotangents are drawn from, by name, unless near those given.
     """
     subject = next(iter(subjects.values()))
     programs = Programs(definition)
     shapes = {key: value.shape for key, value in subject.given.items()}
     given = dict(subject.given) | {f"{COTANGENT}.{i}": c for i, c in enumerate(cotangents)}
     domains = {key: near(value) for key, value in subject.given.items()} | dict(sampling)
-    if sample_cotangents is not None:
-        domains |= {f"{COTANGENT}.{i}": sample_cotangents for i in range(len(cotangents))}
-
     loss, forward, backward = passes_of(programs)
     return CapturedModel(
         name=name,

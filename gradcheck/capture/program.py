@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.numbers.array import Batched
+from gradcheck.numbers.dispatch import Number
 from gradcheck.numbers.errors import NoRuleError
 
 Rule = Callable[..., Any]
@@ -58,6 +59,8 @@ class Step:
         Where it was asked for; `None` if not by the user's code.
     near
         Where what it takes was asked for, if it was not itself: a framework's derivative of that.
+    format
+        In which it computes, where what it takes has others, or is no real number.
     """
 
     operation: str
@@ -67,6 +70,7 @@ class Step:
     results: tuple[int | None, ...]
     line: Line | None = None
     near: Line | None = None
+    format: np.dtype[Any] | None = None
 
     @property
     def operands(self) -> tuple[int, ...]:
@@ -158,6 +162,8 @@ def performed(step: Step, values: Values, like: Any = None) -> tuple[Any, ...]:
         return tuple(_Missing(step) for _ in step.results)
     for number in step.operands:
         needed(values, number)
+    if step.format is not None:
+        values = values | {n: _in_format(values[n], step.format) for n in step.operands}
     try:
         result = step.rule(
             *_filled(step.arguments, values),
@@ -167,6 +173,8 @@ def performed(step: Step, values: Values, like: Any = None) -> tuple[Any, ...]:
         vars(error).setdefault(LINE, step.line or step.near)
         raise
     results = result if isinstance(result, tuple | list) else (result,)
+    if step.format is not None and like is not None:
+        like = _in_format(like, step.format)
     return tuple(_lifted(one, like) for one in results)
 
 
@@ -196,10 +204,20 @@ def _lifted(value: Any, like: Any) -> Any:
     return like.lifted(value) if is_plain and like is not None else value
 
 
+def _in_format(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Return real numbers in the format of an operation."""
+    if isinstance(value, Number):
+        is_exact = value.is_discrete or value.format is None
+        return value if is_exact or value.format == dtype else value.cast(dtype)
+    is_other = isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.dtype != dtype
+    return value.astype(dtype) if is_other else value
+
+
 def _spread(constant: NDArray[Any], like: Any) -> Any:
     """Make numbers of a constant, for every sample its own: the program may write into it."""
     if constant.dtype.kind != "f" or like is None:
         return constant.copy()
+    like = _in_format(like, constant.dtype)
     return np.full_like(like, constant, shape=constant.shape)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,13 @@ RANDOM = (
 )  # fmt: skip
 
 
+CASTS = ("aten._to_copy.default", "aten.copy_.default", "prims.convert_element_type.default")
+"""Operations that take one format and yield another."""
+FORMATS: Mapping[str, np.dtype[Any]] = {
+    "torch.float32": np.dtype(np.float32),
+    "torch.float64": np.dtype(np.float64),
+}
+"""Those in which a bar can be told."""
 BY_ROWS = " of rows"
 """Ends the name of a rule for an operation on a matrix stored by rows.
 
@@ -100,8 +107,11 @@ class Recording:
         rule = rule or rule_of(name)
         step = Step(name, rule, arguments, options, numbers, line)
         is_fixed = all(n in self.program.constants or n in self._fixed for n in step.operands)
-        if not is_fixed and _is_coarser(args, flat):  # a bar holds for one format
-            step = replace(step, operation=f"{name} in {flat[0].dtype}", rule=None)
+        unknown = _formats(flat) - FORMATS.keys()
+        if unknown and not is_fixed:
+            step = replace(step, operation=f"{name} in {unknown.pop()}", rule=None)
+        elif name not in CASTS:
+            step = replace(step, format=_format_of(_formats(_tensors(args)), _formats(flat)))
         if line is None:
             near = (self._lines.get(number) for number in step.operands)
             step = replace(step, near=next(filter(None, near), None))
@@ -152,19 +162,15 @@ def _place(tensor: Any) -> tuple[Any, ...]:
     return storage, offset, tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 
-def _is_coarser(operands: Any, results: Sequence[Any]) -> bool:
-    """Tell whether an operation yields fewer digits than some of its operands have."""
-    formats, found = (
-        [_eps(one.dtype) for one in _tensors(some) if one.dtype.is_floating_point]
-        for some in (operands, results)
-    )
-    return bool(formats and found) and max(found) > min(formats)
+def _formats(tensors: Iterable[Any]) -> set[str]:
+    """Name the floating-point formats of tensors."""
+    found = (str(one.dtype) for one in tensors if is_tensor(one) and one.dtype.is_floating_point)
+    return set(found)
 
 
-def _eps(dtype: Any) -> float:
-    import torch
-
-    return float(torch.finfo(dtype).eps)
+def _format_of(given: set[str], found: set[str]) -> np.dtype[Any] | None:
+    """Return in which format an operation computes, if what it takes has others."""
+    return FORMATS.get(next(iter(found))) if found and given != found else None
 
 
 def _tensors(argument: Any) -> Iterator[Any]:

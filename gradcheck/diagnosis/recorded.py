@@ -89,6 +89,10 @@ class Recorded(Number):
             return self.tape.record(number, (), ())
         return self.tape.constant(number)
 
+    def in_format(self, dtype: np.dtype[Any]) -> Recorded:
+        """Return the same numbers, for no format rounds them."""
+        return self.copy()
+
     def constant(self, value: Any) -> Recorded:
         """Return constants."""
         if isinstance(value, list | tuple):
@@ -105,8 +109,8 @@ class Recorded(Number):
         if own is not None:
             return Recorded(self.tape, _array(np.frompyfunc(own, ufunc.nin, 1)(*nodes)))
         nodes = list(np.broadcast_arrays(*nodes))
-        reals = [each(_real, some) for some in nodes]
-        values: Any = self._reals(reals[0]).elementwise(ufunc, [*map(self._reals, reals)]).array
+        reals: list[Any] = [each(_real, some) for some in nodes]
+        values: Any = self._reals(reals[0]).elementwise(ufunc, [*map(self._reals, reals)]).reals
         slopes = [
             self._slopes(ufunc, nodes, reals, i)
             if self.tape.differentiating
@@ -115,8 +119,9 @@ class Recorded(Number):
         ]
         found = np.empty(values.shape, dtype=object)
         for index in np.ndindex(values.shape):
-            value, partials = values[index], tuple(some[index] for some in slopes)
-            chosen = [some[index] is value for some in reals]
+            value: Any = values[index]
+            partials = tuple(some[index] for some in slopes)
+            chosen = [some[index].is_known_to_be(value) for some in reals]
             if any(chosen):  # maximum, minimum: it is one of them, and of equal ones the first
                 first = chosen.index(True)
                 partials = tuple(ONE if i == first else ZERO for i in range(len(chosen)))
@@ -131,11 +136,11 @@ class Recorded(Number):
             return np.full(nodes[moving].shape, None)
         series = each(lambda real: Real(flint.arb_series([real.series, 1])), reals[moving])
         operands = [self._reals(series if i == moving else some) for i, some in enumerate(reals)]
-        result = operands[0].elementwise(ufunc, operands).array
+        result = operands[0].elementwise(ufunc, operands).reals
         return each(lambda real: real.slope, result)
 
     def _reals(self, array: Storage) -> Reals:
-        return Reals(array, self.tape.side)
+        return Reals.of(array, self.tape.side)
 
     def contract(self, function: Function, operands: Sequence[Recorded], terms: int) -> Recorded:
         """Add up products."""
@@ -144,11 +149,11 @@ class Recorded(Number):
     def compared(self, ufunc: np.ufunc, a: Recorded, b: Recorded, known: Comparison) -> Recorded:
         """Compare; the answers come from all that was compared."""
         answer = a._values().compared(ufunc, a._values(), b._values(), known)
-        return Recorded(self.tape, answer.array, self._behind(a, b))
+        return Recorded(self.tape, answer.values, self._behind(a, b))
 
     def classified(self, ufunc: np.ufunc) -> Recorded:
         """Answer `isfinite`, `isinf` or `isnan`."""
-        return Recorded(self.tape, self._values().classified(ufunc).array, self._behind(self))
+        return Recorded(self.tape, self._values().classified(ufunc).values, self._behind(self))
 
     def _values(self) -> Reals:
         return self._reals(each(_real, self.array) if self.array.dtype.hasobject else self.array)

@@ -124,3 +124,13 @@ def near(values: Floats, share: float = 0.125) -> Domain:
     """
     size = values if np.any(values) else np.ones_like(values)
     return Domain(f"near(…, {share!r})", "uniform", lambda x: values + share * x * size)
+
+
+def rounded(domain: Domain | None, dtype: Any) -> Domain:
+    """Round what would be drawn to a coarser format, in which it stays."""
+    transform = domain.transform if domain else lambda x: x
+    return Domain(
+        domain.description if domain else "normal()",
+        domain.base if domain else "",
+        lambda x: np.asarray(transform(x)).astype(dtype).astype(np.float64),
+    )

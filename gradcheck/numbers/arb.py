@@ -1,12 +1,11 @@
-"""Real numbers enclosed by Arb, with the comparisons and functions that NumPy code asks of them.
+"""Arrays of real numbers enclosed by Arb, each with its derivative in one direction.
 
-On a kink, where something compares equal, ε itself decides the comparison: taken for positive it
-yields the derivative from the right, for negative from the left.
+Values and slopes are arrays of their own, so that arithmetic goes array by array in Arb.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cmp_to_key, partial
 from typing import Any
 
@@ -14,311 +13,151 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.numbers.array import Choices, Function, NoRuleError, Storage
+from gradcheck.numbers.array import Function, NoRuleError, Storage
 from gradcheck.numbers.comparisons import Comparison
 from gradcheck.numbers.dispatch import Number
-from gradcheck.numbers.elementary import ELEMENTARY, elementary
+from gradcheck.numbers.elementary import elementary
 from gradcheck.numbers.errors import UndecidedError
 from gradcheck.numbers.ingredients import Irrational
+from gradcheck.numbers.real import (
+    ZERO,
+    Real,
+    Side,
+    applied,
+    as_array,
+    is_infinite,
+    real_of,
+    series_of,
+)
 from gradcheck.numbers.record import Elementary
 
 __all__ = ["Real", "Reals", "Side", "UndecidedError", "series_of"]
 
-ZERO = flint.arb(0)
+Flags = NDArray[np.bool_]
 
 
-class Side(Choices):
-    """On which side of a kink an evaluation of one sample is.
-
-    Parameters
-    ----------
-    sign
-        The sign of ε, 1 or −1.
-    dtype
-        The format under judgement, for code that asks for it.
-
-    Attributes
-    ----------
-    ties
-        How many comparisons ε has decided.
-    """
-
-    def __init__(self, sign: int = 1, dtype: Any = np.float64) -> None:
-        super().__init__(1)
-        self.sign, self.ties, self.dtype = sign, 0, np.dtype(dtype)
-
-    def of(self, number: Real) -> int:
-        """Compare with zero."""
-        if number.constant.is_zero() and not number.slope.is_zero():
-            answer = self.sign * Real(number.slope).sign()
-            self.ties += 1
-            return answer
-        return number.sign()
-
-    def compare(self, a: Real, b: Real) -> int:
-        """Compare two numbers: −1, 0 or 1."""
-        return 0 if a is b or _both_infinite(a, b) else self.of(a - b)
+def _each(function: Callable[..., Any], count: int = 1) -> Callable[..., Any]:
+    """Apply a function to every element; a single result is an array as well."""
+    each = np.frompyfunc(function, count, 1)
+    return lambda *arrays: as_array(each(*arrays))
 
 
-class Real:
-    """A number enclosed by Arb and its derivative, with the comparisons that NumPy code makes.
-
-    Parameters
-    ----------
-    constant
-        The value, a `flint.arb`; or an `arb_series` of value and slope. NaN where it is not known.
-    slope
-        The coefficient of ε; `None` if the number does not depend on ε.
-    undefined
-        Whether there is no such number, by proof: the logarithm or the root of a negative number,
-        a quotient by an exact zero, or what is computed of one of these.
-    """
-
-    __slots__ = ("_slope", "constant", "undefined")
-
-    def __init__(self, constant: Any, slope: Any = None, undefined: bool = False) -> None:
-        if isinstance(constant, flint.arb_series):
-            constant, slope = constant[0], constant[1]
-        self.constant = constant
-        self._slope = slope
-        self.undefined = undefined
-
-    @property
-    def slope(self) -> flint.arb:
-        """The coefficient of ε; of what is not known it is not known either."""
-        if self.constant.is_nan():
-            return self.constant
-        return ZERO if self._slope is None else self._slope
-
-    @property
-    def series(self) -> Any:
-        """Both as an `arb_series`; the value alone of what is fixed."""
-        return self.constant if self.fixed else flint.arb_series([self.constant, self.slope])
-
-    @property
-    def fixed(self) -> bool:
-        """Whether it does not depend on ε, for certain; a slope of zero proves less."""
-        return self._slope is None
-
-    def sign(self) -> int:
-        """Compare with zero; where that is the constant, ε is taken for positive."""
-        number = self.slope if self.constant.is_zero() else self.constant
-        if number.is_zero():
-            return 0
-        if number.contains(0):
-            raise UndecidedError
-        return 1 if number > 0 else -1
-
-    def _sum(self, other: Any, sign: int) -> Real:
-        other = _real(other)
-        mine, its = self._slope, other._slope
-        if its is not None:
-            its = its if sign > 0 else -its
-            mine = its if mine is None else mine + its
-        a, b = self.constant, other.constant
-        return Real(a + b if sign > 0 else a - b, mine, self.undefined or other.undefined)
-
-    def __add__(self, other: Any) -> Real:
-        return self._sum(other, 1)
-
-    def __sub__(self, other: Any) -> Real:
-        return self._sum(other, -1)
-
-    def __rsub__(self, other: Any) -> Real:
-        return _real(other)._sum(self, -1)
-
-    def __mul__(self, other: Any) -> Real:
-        other = _real(other)
-        a, b, mine, its = self.constant, other.constant, self._slope, other._slope
-        undefined = self.undefined or other.undefined
-        if mine is None and its is None:
-            return Real(a * b, None, undefined)
-        for slope, factor, moving in ((mine, a, b), (its, b, a)):
-            if slope is None and factor.is_zero() and moving.is_finite():
-                return Real(ZERO, None, undefined)
-        slope = None if mine is None else mine * b
-        if its is not None:
-            slope = a * its if slope is None else slope + a * its
-        return Real(a * b, slope, undefined)
-
-    def __truediv__(self, other: Any) -> Real:
-        other = _real(other)
-        mine, its, divisor = self._slope, other._slope, other.constant
-        value = self.constant / divisor
-        if its is not None:
-            its = -value * its
-            mine = its if mine is None else mine + its
-        undefined = self.undefined or other.undefined or bool(divisor.is_zero())
-        return Real(value, None if mine is None else mine / divisor, undefined)
-
-    def __rtruediv__(self, other: Any) -> Real:
-        return _real(other) / self
-
-    def __pow__(self, other: Any) -> Real:
-        return applied(ELEMENTARY[np.power], self, other)
-
-    def __rpow__(self, other: Any) -> Real:
-        return applied(ELEMENTARY[np.power], other, self)
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __neg__(self) -> Real:
-        return Real(-self.constant, None if self.fixed else -self._slope, self.undefined)
-
-    def __pos__(self) -> Real:
-        return self
-
-    def __abs__(self) -> Real:
-        return -self if self.sign() < 0 else self
-
-    def _compare(self, other: Any) -> int:
-        return 0 if self is other or _both_infinite(self, _real(other)) else (self - other).sign()
-
-    def __lt__(self, other: Any) -> bool:
-        return self._compare(other) < 0
-
-    def __le__(self, other: Any) -> bool:
-        return self._compare(other) <= 0
-
-    def __gt__(self, other: Any) -> bool:
-        return self._compare(other) > 0
-
-    def __ge__(self, other: Any) -> bool:
-        return self._compare(other) >= 0
-
-    def __eq__(self, other: Any) -> bool:
-        return self._compare(other) == 0
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __bool__(self) -> bool:
-        return self.sign() != 0
-
-    def square(self) -> Real:
-        """x²."""
-        return self * self
-
-    def reciprocal(self) -> Real:
-        """1/x."""
-        return 1 / self
-
-    def conjugate(self) -> Real:
-        """Return itself."""
-        return self
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any) -> Any:
-        """Apply a function without making an array of one number."""
-        record = elementary(ufunc)
-        plain = method == "__call__" and not any(isinstance(one, np.ndarray) for one in operands)
-        if not plain or record is None or record.arb is None:
-            boxed = [_array(one) if isinstance(one, Real) else one for one in operands]
-            return getattr(ufunc, method)(*boxed)
-        return applied(record, *operands)
-
-    def __getattr__(self, name: str) -> Any:
-        """Find the rest, sin, exp, log, sqrt, …, among the records."""
-        record = BY_NAME.get(name)
-        if record is None:
-            raise AttributeError(f"'Real' object has no attribute {name!r}")
-        return lambda *others: applied(record, self, *others)
-
-
-BY_NAME = {ufunc.__name__: record for ufunc, record in ELEMENTARY.items() if record.arb}
-"""What NumPy asks the elements of an array for."""
-
-
-def applied(record: Elementary, *operands: Any) -> Real:
-    """Apply a function: its value by Arb's own, its slope by the chain rule.
-
-    At an exact infinity nothing moves. What is fixed needs no slope: the root of a zero that is
-    fixed is one too, while that of a zero that moves has no slope, or higher terms decide.
-    """
-    reals = [_real(operand) for operand in operands]
-    values = [real.constant for real in reals]
-    undefined = any(real.undefined for real in reals)
-    assert record.arb is not None  # noqa: S101 - what has none has an operator of its own
-    value = record.arb(*values)
-    if value.is_nan():
-        undefined = undefined or bool(record.is_outside(values, values))
-    infinite = len(values) == 1 and _is_infinite(values[0])
-    if infinite or all(real.fixed for real in reals):
-        return Real(value, None, undefined)
-    partials = record.partials(Real(value), *map(Real, values))
-    slope = ZERO
-    for real, one in zip(reals, partials, strict=True):
-        if not real.fixed:
-            slope = slope + _real(one).constant * real.slope
-    return Real(value, slope, undefined)
-
-
-def _is_infinite(value: flint.arb) -> bool:
-    return not value.is_finite() and value.is_exact() and not value.is_nan()
-
-
-def series_of(value: Any) -> Any:
-    """Return what Arb computes with."""
-    if isinstance(value, Real):
-        return value.series
-    return value.item() if isinstance(value, np.generic | np.ndarray) else value
-
-
-def _real(value: Any) -> Real:
-    if isinstance(value, Real):
-        return value
-    return Real(value.exact() if isinstance(value, Irrational) else flint.arb(series_of(value)))
-
-
-_EACH_REAL = np.frompyfunc(_real, 1, 1)
-
-
-def _both_infinite(a: Real, b: Real) -> bool:
-    """Tell whether both are the same infinity, though their difference is not 0."""
-    if a.constant.is_finite() or b.constant.is_finite():
-        return False
-    return float(a.constant) == float(b.constant)
+_arbs = _each(lambda one: one if isinstance(one, flint.arb) else flint.arb(series_of(one)))
+_is_finite = _each(lambda one: one.is_finite())
+_is_zero = _each(lambda one: one.is_zero())
+_is_nan = _each(lambda one: one.is_nan())
 
 
 class Reals(Number):
-    """An array of one sample's real numbers.
+    """An array of one sample's real numbers, each a value and a coefficient of ε.
 
     Parameters
     ----------
-    array
-        `Real` numbers, as an array of objects; or integers or truth values.
+    values
+        Enclosures, as an array of `flint.arb`; or integers or truth values.
     side
         On which side of a kink they are; shared by all that meet.
+    slopes
+        The coefficients of ε, an array of `flint.arb`; `None` if nothing depends on ε.
+    moves
+        Where something depends on ε; a slope of zero alone does not prove that it does not.
+    undefined
+        Where there provably is no such number, see `Real`.
     """
 
-    __slots__ = ("array",)
+    __slots__ = ("moves", "slopes", "undefined", "values")
 
     choices: Side
+    slopes: Any
+    moves: Any
+    undefined: Any
 
-    def __init__(self, array: Storage, side: Side | None = None) -> None:
-        self.array = array
+    def __init__(
+        self,
+        values: Storage,
+        side: Side | None = None,
+        slopes: Storage | None = None,
+        moves: Flags | None = None,
+        undefined: Flags | None = None,
+    ) -> None:
         self.begin(0, side or Side())
+        self.values = _arbs(values) if values.dtype.kind == "f" else values
+        self.slopes, self.moves, self.undefined = slopes, moves, undefined
 
     @classmethod
     def from_value(cls, value: Any, side: Side | None = None) -> Reals:
         """Take floats for exact reals; integers stay what they are."""
-        array = np.asarray(value)
-        return cls(array if array.dtype.kind in "iub" else _reals(array), side)
+        return cls(np.asarray(value), side)
+
+    @classmethod
+    def of(cls, numbers: Storage, side: Side | None = None) -> Reals:
+        """Take an array of `Real` numbers, or of integers or truth values."""
+        if not numbers.dtype.hasobject:
+            return cls(numbers, side)
+        reals = [real_of(number) for number in numbers.ravel()]
+        parts = (
+            [real.constant for real in reals],
+            [ZERO if real.fixed else real.slope for real in reals],
+        )
+        values, slopes = (_filled(part, numbers.shape) for part in parts)
+        moves = np.reshape([not real.fixed for real in reals], numbers.shape)
+        undefined = np.reshape([real.undefined for real in reals], numbers.shape)
+        return cls(values, side)._joined(values, slopes, moves, undefined)
+
+    def moving(self, speeds: NDArray[np.float64]) -> Reals:
+        """Return x + ε·speed of constants."""
+        slopes = _arbs(np.broadcast_to(speeds, self.values.shape).astype(object))
+        return self._joined(self.values, slopes, np.asarray(speeds != 0), None)
+
+    @property
+    def reals(self) -> NDArray[np.object_]:
+        """The numbers one by one, an array of `Real`."""
+        values, slopes, moves, undefined = self.whole()
+        held = zip(
+            *(part.ravel().tolist() for part in (values, slopes, moves, undefined)), strict=True
+        )
+        numbers = [Real(v, s if m else None, u) for v, s, m, u in held]
+        return _filled(numbers, values.shape)
 
     @property
     def parts(self) -> tuple[Storage, ...]:
-        """The numbers."""
-        return (self.array,)
+        """The values, and the rest if something depends on ε or is undefined."""
+        if self.slopes is None:
+            return (self.values,)
+        return self.values, self.slopes, self.moves, self.undefined
 
     def whole(self) -> tuple[Storage, ...]:
-        """Return the numbers."""
-        return (self.array,)
+        """Return all four."""
+        if self.slopes is not None:
+            return _arbs(self.values), self.slopes, self.moves, self.undefined
+        shape = self.values.shape
+        nowhere = np.zeros(shape, bool)
+        return _arbs(self.values), _filled([ZERO] * self.values.size, shape), nowhere, nowhere
 
     def with_parts(self, parts: Sequence[Storage], hidden: int | None = None) -> Reals:
-        """Return other numbers."""
-        return Reals(np.asarray(parts[0]), self.choices)
+        """Return other numbers; zeros that padding put among them are numbers too."""
+        held: Any = (*map(np.asarray, parts), None, None, None)
+        values, slopes, moves, undefined = held[:4]
+        if values.dtype.hasobject:
+            values = _arbs(values)
+        if slopes is not None:
+            slopes, moves, undefined = _arbs(slopes), moves.astype(bool), undefined.astype(bool)
+        return Reals(values, self.choices, slopes, moves, undefined)
 
     def take_over(self, parts: Sequence[Storage]) -> None:
         """Hold other numbers."""
-        (self.array,) = parts
+        self.values, self.slopes, self.moves, self.undefined = (*parts, None, None, None)[:4]
+
+    def _joined(self, values: Storage, slopes: Any, moves: Any, undefined: Any) -> Reals:
+        """Return numbers of this side; what does not move has a slope of zero."""
+        if (moves is None or not moves.any()) and (undefined is None or not undefined.any()):
+            return Reals(values, self.choices)
+        moves = np.broadcast_to(False if moves is None else moves, values.shape)
+        undefined = np.broadcast_to(False if undefined is None else undefined, values.shape)
+        slopes = np.broadcast_to(as_array(ZERO if slopes is None else slopes), values.shape)
+        if not moves.all():
+            slopes = np.where(moves, slopes, as_array(ZERO))
+        return Reals(values, self.choices, slopes, moves, undefined)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -326,10 +165,20 @@ class Reals(Number):
         return self.stored if self.is_discrete else self.choices.dtype
 
     @property
+    def is_mask(self) -> bool:
+        """Whether it holds truth values."""
+        return self.stored.kind == "b"
+
+    @property
+    def decisive(self) -> Storage:
+        """What an `if` looks at."""
+        return self.values if self.is_discrete else self.reals
+
+    @property
     def heights(self) -> Storage:
         """Magnitudes by which pivots are chosen."""
-        height = np.frompyfunc(lambda real: float(abs(real.constant).upper()), 1, 1)
-        return np.asarray(height(_reals(self.array)), dtype=float)
+        height = _each(lambda one: float(abs(one).upper()))
+        return np.asarray(height(_arbs(self.values)), dtype=float)
 
     def order(self, axis: int) -> NDArray[np.int64]:
         """Return from where the sorted elements come along an axis."""
@@ -338,7 +187,7 @@ class Reals(Number):
         def lane(numbers: Any) -> list[int]:
             return sorted(range(len(numbers)), key=lambda i: key(numbers[i]))
 
-        numbers = np.moveaxis(_reals(self.array), axis, -1)
+        numbers = np.moveaxis(self.reals, axis, -1)
         found = np.empty(numbers.shape, np.int64)
         for index in np.ndindex(numbers.shape[:-1]):
             found[index] = lane(numbers[index])
@@ -348,8 +197,23 @@ class Reals(Number):
         """Return constants."""
         if isinstance(value, list | tuple):
             return np.stack([self.lifted(item) for item in value])  # type: ignore[return-value]
-        array = _array(_real(value)) if isinstance(value, Irrational) else np.asarray(value)
+        if isinstance(value, Real):
+            return Reals.of(as_array(value), self.choices)
+        array = as_array(value.exact()) if isinstance(value, Irrational) else np.asarray(value)
         return Reals(array, self.choices)
+
+    def admitted(self, value: Any) -> Reals:
+        """Return what is to be written; integers as real numbers, unless this holds integers."""
+        new = super().admitted(value)
+        return new.cast(float) if new.is_discrete and not self.is_discrete else new
+
+    def cast(self, dtype: Any) -> Reals:
+        """Return the same numbers, for no format rounds them; of integers the real ones."""
+        return Reals(_arbs(self.values), self.choices) if self.is_discrete else self.copy()
+
+    def in_format(self, dtype: np.dtype[Any]) -> Reals:
+        """Return the same numbers."""
+        return self.cast(dtype)
 
     def elementwise(self, ufunc: np.ufunc, operands: Sequence[Reals]) -> Reals:
         """Apply to each number; what compares, by the side of ε."""
@@ -361,37 +225,62 @@ class Reals(Number):
         record, name = elementary(ufunc), f"numpy.{ufunc.__name__}"
         if record is None:
             raise NoRuleError(f"Arb has no rule for {name}", name)
-        numbers = [_reals(operand.array) for operand in operands]
-        if record.arb is not None:
-            ufunc = np.frompyfunc(partial(applied, record), len(numbers), 1)
-        return Reals(_array(ufunc(*numbers)), self.choices)
+        own = ARITHMETIC.get(ufunc)
+        return own(*operands) if own else self._applied(record, operands)
+
+    def _applied(self, record: Elementary, operands: Sequence[Reals]) -> Reals:
+        """Apply a function, see `applied`; of one operand, the whole array at once."""
+        if len(operands) > 1:
+            call = _each(partial(applied, record), len(operands))
+            return Reals.of(call(*(operand.reals for operand in operands)), self.choices)
+        (x,) = operands
+        assert record.arb is not None  # noqa: S101 - what has none is arithmetic
+        values = _each(record.arb)(x._value)
+        undefined, unknown = x.undefined, np.asarray(_is_nan(values), bool)
+        if unknown.any():
+            outside = _each(lambda one: bool(record.is_outside([one], [one])))(x._value)
+            undefined = _any((undefined, unknown & np.asarray(outside, bool)))
+        moves = x.moves
+        if moves is not None:
+            moves = moves & ~np.asarray(_each(is_infinite)(x._value), bool)
+        if moves is None or not moves.any():
+            return self._joined(values, None, None, undefined)
+        y, fixed = Reals(values, self.choices), Reals(x._value, self.choices)
+        (slope,) = record.partials(y, fixed)
+        return self._joined(values, self.lifted(slope)._value * x.slopes, moves, undefined)
+
+    @property
+    def _value(self) -> Any:
+        """The values as Arb's numbers."""
+        return _arbs(self.values) if self.is_discrete else self.values
 
     def contract(self, function: Function, operands: Sequence[Reals], terms: int) -> Reals:
         """Add up products: of values, and of each operand's slopes with the others' values."""
-        held: list[Any] = [_reals(operand.array) for operand in operands]
-        if not all(one.constant.is_finite() and not one.undefined for a in held for one in a.flat):
-            return Reals(_reals(_array(function(*held))), self.choices)
-        values = [_parts_of(array, lambda one: one.constant) for array in held]
-        total: Any = _array(function(*values))
-        slope: Any = None
+        values: list[Any] = [operand._value for operand in operands]
+        known = all(np.asarray(_is_finite(one), bool).all() for one in values)
+        if not known or any(
+            operand.undefined is not None and operand.undefined.any() for operand in operands
+        ):
+            return Reals.of(as_array(function(*(one.reals for one in operands))), self.choices)
+        total: Any = as_array(function(*values))
+        slopes: Any = None
         moves: Any = np.zeros((), bool)
-        for i, array in enumerate(held):
-            moving = np.reshape([0.0 if one.fixed else 1.0 for one in array.flat], array.shape)
-            if moving.any():
-                slopes = _parts_of(array, lambda one: one.slope)
-                term = _array(function(*values[:i], slopes, *values[i + 1 :]))
-                slope = term if slope is None else slope + term
-                ones = [np.ones(other.shape) for other in held]
-                moves = moves | (np.asarray(function(*ones[:i], moving, *ones[i + 1 :])) > 0)
-        if slope is None:
-            return Reals(_array(np.frompyfunc(Real, 1, 1)(total)), self.choices)
-        slope = np.where(moves, slope, None)
-        return Reals(_array(np.frompyfunc(Real, 2, 1)(total, slope)), self.choices)
+        for i, operand in enumerate(operands):
+            if operand.moves is None or not operand.moves.any():
+                continue
+            term = as_array(function(*values[:i], operand.slopes, *values[i + 1 :]))
+            slopes = term if slopes is None else slopes + term
+            ones = [np.ones(one.shape) for one in values]
+            moving = operand.moves.astype(float)
+            moves = moves | (np.asarray(function(*ones[:i], moving, *ones[i + 1 :])) > 0)
+        return self._joined(_arbs(total), slopes, None if slopes is None else moves, None)
 
     def cancel(self, operand: Reals) -> None:
         """Take this for an operand that was subtracted from itself."""
-        zero = np.frompyfunc(lambda a, d: Real(flint.arb(0)) if a.constant.is_finite() else d, 2, 1)
-        self.array = _array(zero(_reals(operand.array), self.array))
+        finite = np.broadcast_to(np.asarray(_is_finite(operand._value), bool), self.shape)
+        values, slopes, moves, undefined = self.whole()
+        zeros = np.where(finite, as_array(ZERO), values)
+        self.take_over(self._joined(zeros, slopes, moves & ~finite, undefined & ~finite).parts)
 
     def compared(self, ufunc: np.ufunc, a: Reals, b: Reals, known: Comparison) -> Reals:
         """Compare.
@@ -402,20 +291,32 @@ class Reals(Number):
             Where neither the enclosures nor what is known of them decides.
         """
         if not (a.stored.hasobject or b.stored.hasobject):
-            return Reals(np.asarray(ufunc(a.array, b.array)), self.choices)
-        left: Any
-        right: Any
-        left, right = np.broadcast_arrays(_reals(a.array), _reals(b.array))
-        signs = np.zeros(left.shape)
-        undecided = np.zeros(left.shape, bool)
-        for index in np.ndindex(left.shape):
-            try:
-                signs[index] = self.choices.compare(left[index], right[index])
-            except UndecidedError:
-                undecided[index] = True
+            return Reals(np.asarray(ufunc(a.values, b.values)), self.choices)
+        signs, undecided = self._signs(a, b)
         if undecided.any() and not (known.equal(undecided) == undecided).all():
             raise UndecidedError
         return Reals(np.asarray(ufunc(signs, 0)), self.choices)
+
+    def _signs(self, a: Reals, b: Reals) -> tuple[NDArray[np.float64], Flags]:
+        """Return how the numbers stand to each other, −1, 0 or 1, and where that is open."""
+        left, right = np.broadcast_arrays(a._value, b._value)
+        larger, smaller = (
+            np.asarray(_each(order, 2)(left, right), bool)
+            for order in (lambda x, y: x > y, lambda x, y: x < y)
+        )
+        signs = np.asarray(larger.astype(float) - smaller)
+        undecided = np.zeros(left.shape, bool)
+        close = np.flatnonzero(~(larger | smaller))
+        if len(close):
+            numbers = [
+                np.broadcast_to(one.reals, left.shape).reshape(-1)[close].tolist() for one in (a, b)
+            ]
+            for place, one, other in zip(close.tolist(), *numbers, strict=True):
+                try:
+                    signs.flat[place] = self.choices.compare(one, other)
+                except UndecidedError:
+                    undecided.flat[place] = True
+        return signs, undecided
 
     def classified(self, ufunc: np.ufunc) -> Reals:
         """Answer `isfinite`, `isinf` or `isnan`.
@@ -426,45 +327,116 @@ class Reals(Number):
             If an enclosure is not finite and no infinity either, so that nothing is known.
         """
 
-        def answer(number: Real) -> bool:
-            constant = number.constant
-            if constant.is_finite():
+        def answer(value: flint.arb) -> bool:
+            if value.is_finite():
                 return ufunc is np.isfinite
-            if not np.isinf(float(constant.mid())) or constant.rad() != 0:
+            if not np.isinf(float(value.mid())) or value.rad() != 0:
                 raise UndecidedError
             return ufunc is np.isinf
 
-        answers = np.frompyfunc(answer, 1, 1)(_reals(self.array))
-        return Reals(np.asarray(answers, dtype=bool), self.choices)
+        return Reals(np.asarray(_each(answer)(self._value), dtype=bool), self.choices)
 
     def choose(self, condition: Reals, a: Reals, b: Reals) -> Reals:
         """Take `a` where the condition holds; of truth values and integers, as they are."""
         if condition.stored.kind == "b":
-            holds = condition.array
+            holds = condition.values
         else:
             different: Any = np.not_equal(condition, 0)
-            holds = different.array
-        cases = [a.array, b.array]
-        if any(case.dtype.hasobject for case in cases):
-            cases = [_reals(case) for case in cases]
-        return Reals(np.where(holds.astype(bool), *cases), self.choices)
+            holds = different.values
+        if a.is_discrete and b.is_discrete:
+            return Reals(np.where(holds, a.values, b.values), self.choices)
+        if a.slopes is None and b.slopes is None:
+            return Reals(np.where(holds, a._value, b._value), self.choices)
+        parts = (np.where(holds, *pair) for pair in zip(a.whole(), b.whole(), strict=True))
+        return self._joined(*parts)
 
 
-def _array(result: Any) -> NDArray[np.object_]:
-    """Keep a single number an array."""
-    if isinstance(result, np.ndarray):
-        return result
-    array = np.empty((), dtype=object)
-    array[()] = result
-    return array
+def _any(flags: Any) -> Any:
+    """Join flags of several operands, `None` where one has none."""
+    found: Any = None
+    for one in flags:
+        found = one if found is None else found if one is None else found | one
+    return found
 
 
-def _reals(array: Storage) -> NDArray[np.object_]:
-    return _array(_EACH_REAL(array))
+def _filled(items: Sequence[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Make an array of objects."""
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array.reshape(shape)
 
 
-def _parts_of(array: NDArray[Any], part: Callable[[Real], Any]) -> NDArray[Any]:
-    """Take one part of every number."""
-    parts = np.empty(array.size, object)
-    parts[:] = [part(one) for one in array.flat]
-    return parts.reshape(array.shape)
+# Arithmetic, array by array
+
+
+def _slopes_of(operand: Reals, share: Callable[[Any], Any]) -> Any:
+    """Return what an operand's slopes add to those of a result; nothing where it is fixed."""
+    if operand.moves is None:
+        return None
+    found = share(operand.slopes)
+    if operand.moves.all():
+        return found
+    return np.where(operand.moves, found, as_array(ZERO))
+
+
+def _together(one: Any, other: Any) -> Any:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
+
+
+def _sum(a: Reals, b: Reals, sign: int) -> Reals:
+    x, y = a._value, b._value
+    values = as_array(x + y if sign > 0 else x - y)
+    its = b.slopes if sign > 0 or b.slopes is None else -b.slopes
+    return a._joined(
+        values, _together(a.slopes, its), _any((a.moves, b.moves)), _any((a.undefined, b.undefined))
+    )
+
+
+def _product(a: Reals, b: Reals) -> Reals:
+    x, y = a._value, b._value
+    values = as_array(x * y)
+    moves = _any((a.moves, b.moves))
+    undefined = _any((a.undefined, b.undefined))
+    if moves is None:
+        return a._joined(values, None, None, undefined)
+    slopes = _together(_slopes_of(a, lambda s: s * y), _slopes_of(b, lambda s: x * s))
+    for one, value, other in ((a, x, y), (b, y, x)):
+        if one.moves is not None and one.moves.all():
+            continue
+        absent = np.asarray(_is_zero(value), bool)  # a zero that is fixed lets nothing through
+        if one.moves is not None:
+            absent = absent & ~one.moves
+        if absent.any():
+            absent = absent & np.asarray(_is_finite(other), bool)
+            moves = moves & ~absent
+            values = np.where(absent, as_array(ZERO), values)
+    return a._joined(values, slopes, moves, undefined)
+
+
+def _quotient(a: Reals, b: Reals) -> Reals:
+    divisor = b._value
+    values = as_array(a._value / divisor)
+    by_zero = np.asarray(_is_zero(divisor), bool)
+    undefined = _any((a.undefined, b.undefined, by_zero if by_zero.any() else None))
+    slopes = _together(a.slopes, _slopes_of(b, lambda s: -(values * s)))
+    if slopes is not None:
+        slopes = slopes / divisor
+    return a._joined(values, slopes, _any((a.moves, b.moves)), undefined)
+
+
+def _negative(a: Reals) -> Reals:
+    slopes = None if a.slopes is None else as_array(-a.slopes)
+    return a._joined(as_array(-a._value), slopes, a.moves, a.undefined)
+
+
+ARITHMETIC: Mapping[np.ufunc, Callable[..., Reals]] = {
+    np.add: lambda a, b: _sum(a, b, 1),
+    np.subtract: lambda a, b: _sum(a, b, -1),
+    np.multiply: _product,
+    np.divide: _quotient,
+    np.negative: _negative,
+    np.positive: lambda a: a.copy(),
+}
+"""What Arb has operators for."""

@@ -156,6 +156,10 @@ class Batched:
     def pin(self, where: NDArray[np.bool_]) -> None:
         """Take what is decisive for exact."""
 
+    def promoted(self, operands: Sequence[Any]) -> Self:
+        """Take on the finest format of the numbers of which this is made."""
+        return self
+
     @property
     def quantity(self) -> Quantity:
         """What the array holds in all samples."""
@@ -194,7 +198,8 @@ class Batched:
         if not isinstance(value, list | tuple):
             constant.settled = np.ones((), bool)
             if self.tracks:
-                constant._quantity = self.choices.numbering.constant(np.asarray(value))
+                kind = constant.dtype.char
+                constant._quantity = self.choices.numbering.constant(np.asarray(value), kind)
         return constant
 
     def decided(self) -> NDArray[np.bool_]:
@@ -282,4 +287,4 @@ def joined(operands: Sequence[Any], places: Storage) -> Any:
             ],
             -1,
         )[..., places]
-    return result.is_result_of(("joined", digest(places)), operands)
+    return result.promoted(operands).is_result_of(("joined", digest(places)), operands)

@@ -20,7 +20,8 @@ from gradcheck.numbers.array import Batched, Choices, Function, NoRuleError, Sto
 from gradcheck.numbers.comparisons import Comparison
 from gradcheck.numbers.dispatch import Number, refused
 from gradcheck.numbers.elementary import elementary
-from gradcheck.numbers.enclosure import EXACT, Floats, contract, is_undefined
+from gradcheck.numbers.enclosure import EXACT, Floats, contract, enclose, is_undefined
+from gradcheck.numbers.formats import WHOLE, finest, fitted
 from gradcheck.numbers.rounding import RADIUS_INFLATION, Rounding
 
 __all__ = ["EXACT", "Ball", "Choices", "NoRuleError", "Rounding", "as_ball"]
@@ -28,6 +29,8 @@ __all__ = ["EXACT", "Ball", "Choices", "NoRuleError", "Rounding", "as_ball"]
 
 class Ball(Number):
     """An array of balls, one `Rounding` for all.
+
+    Where arrays of two formats meet, the finer one rounds.
 
     Parameters
     ----------
@@ -140,6 +143,11 @@ class Ball(Number):
         return self.stored if self.is_discrete else self.rounding.dtype
 
     @property
+    def format(self) -> np.dtype[Any]:
+        """The format in which these numbers are rounded."""
+        return self.rounding.dtype
+
+    @property
     def largest_integer(self) -> float:
         """Up to which the format has all integers."""
         return 1 / self.rounding.unit_roundoff
@@ -162,15 +170,16 @@ class Ball(Number):
         if isinstance(value, list | tuple):
             value = np.stack([self.lifted(item) for item in value])
             return value  # type: ignore[no-any-return]
-        return Ball.from_value(value, self.rounding, 0, self.choices)
+        return Ball.from_value(value, self.rounding.of_numbers, 0, self.choices)
 
     def elementwise(self, ufunc: np.ufunc, operands: Sequence[Ball]) -> Ball:
         """Apply the ufunc by its rule."""
         record = elementary(ufunc)
         if record is None:
             raise refused(f"numpy.{ufunc.__name__}")
-        balls = [as_ball(operand, self.rounding) for operand in operands]
-        return self._result(*record.enclose(balls, self.rounding), operands)
+        rounding = finest(operands, whole=ufunc in WHOLE)
+        balls = [as_ball(operand, rounding) for operand in operands]
+        return self._result(*record.enclose(balls, rounding), operands, rounding)
 
     def record(self, operands: Sequence[Ball], known: Comparison) -> None:
         """Let the choices take notice of what a function with a kink compares."""
@@ -181,20 +190,47 @@ class Ball(Number):
 
     def contract(self, function: Function, operands: Sequence[Ball], terms: int) -> Ball:
         """Enclose a sum of products."""
-        balls = [as_ball(operand, self.rounding) for operand in operands]
-        mid, rad = contract(function, balls, terms, self.rounding)
+        rounding = finest(operands, whole=True)
+        balls = [as_ball(operand, rounding) for operand in operands]
+        mid, rad = contract(function, balls, terms, rounding)
         undefined = [np.isnan(ball.mid) & (ball.rad == 0) for ball in balls]
         if any(one.any() for one in undefined):  # with such a term a sum is undefined too
             ones = [np.ones(ball.mid.shape) for ball in balls]
             for i, one in enumerate(undefined):
                 touched = function(*ones[:i], one.astype(float), *ones[i + 1 :])
                 rad = np.where(np.asarray(touched) > 0, 0.0, rad)
-        return self._result(mid, rad, operands)
+        return self._result(mid, rad, operands, rounding)
 
-    def _result(self, mid: Floats, rad: Floats, operands: Sequence[Ball]) -> Ball:
+    def _result(
+        self, mid: Floats, rad: Floats, operands: Sequence[Ball], rounding: Rounding
+    ) -> Ball:
         hidden = max(operand.hidden for operand in operands)
         choices = next((o.choices for o in operands if o.hidden == hidden), self.choices)
-        return Ball(mid, rad, self.rounding, hidden, choices)
+        return Ball(mid, rad, rounding, hidden, choices)
+
+    def in_format(self, dtype: np.dtype[Any]) -> Ball:
+        """Add the rounding to a coarser format; what every evaluation is given has but one."""
+        rounding = self.rounding.in_format(dtype)
+        if not self.is_discrete and rounding.unit_roundoff <= self.rounding.unit_roundoff:
+            return self._result(self.mid, self.rad, (self,), rounding)
+        given = Ball.from_value(self.mid.astype(np.float64), rounding, self.hidden, self.choices)
+        rad = given.rad
+        if self.rad is not EXACT:
+            once = rounding.two_errors(0.5)
+            _, wide = enclose(self.mid, self.rad, once, lambda: False, rounding, (self,))
+            rad = np.where(self.rad == 0, rad, wide)
+        if np.isnan(self.mid).any():
+            rad = np.where(np.isnan(self.mid), self.rad, rad)
+        return self._result(given.mid, rad, (self,), rounding)
+
+    def promoted(self, operands: Sequence[Any]) -> Ball:
+        """Take on the finest format of the numbers of which this is made."""
+        self.rounding = finest(operands, whole=True)
+        return self
+
+    def admitted(self, value: Any) -> Ball:
+        """Return what is to be written, in the format of what holds it."""
+        return fitted(super().admitted(value), self)
 
     def compared(self, ufunc: np.ufunc, a: Ball, b: Ball, known: Comparison) -> Ball:
         """Compare; what is open lies between 0 and 1.
@@ -202,7 +238,8 @@ class Ball(Number):
         An exact tie of numbers is open too, for that is where a kink is; one of integers is not.
         """
         answer = np.asarray(ufunc(a.mid, b.mid), dtype=np.float64)
-        result = self._result(answer, EXACT, (a, b))
+        rounding = finest((a, b)).of_answers
+        result = self._result(answer, EXACT, (a, b), rounding)
         exact = a.rad is EXACT and b.rad is EXACT and known.axes is None
         if known.of_integers or (exact and ufunc in (np.equal, np.not_equal)):
             return result
@@ -219,7 +256,7 @@ class Ball(Number):
         result.choices.note(left_open)
         if result.choices.both and left_open.any():
             half = np.where(left_open, 0.5, 0.0)
-            return self._result(np.where(left_open, 0.5, result.mid), half, (a, b))
+            return self._result(np.where(left_open, 0.5, result.mid), half, (a, b), rounding)
         return result
 
     def classified(self, ufunc: np.ufunc) -> Ball:
@@ -227,10 +264,11 @@ class Ball(Number):
         answer = np.asarray(ufunc(self.mid), dtype=np.float64)
         left_open = np.broadcast_to(~(self.rad < np.inf), answer.shape)
         self.choices.note(left_open)
+        rounding = self.rounding.of_answers
         if not (self.choices.both and left_open.any()):
-            return self._result(answer, EXACT, (self,))
+            return self._result(answer, EXACT, (self,), rounding)
         half = np.where(left_open, 0.5, 0.0)
-        return self._result(np.where(left_open, 0.5, answer), half, (self,))
+        return self._result(np.where(left_open, 0.5, answer), half, (self,), rounding)
 
     def choose(self, condition: Ball, a: Ball, b: Ball) -> Ball:
         """Take either; where the condition is open, the smallest ball that contains both."""
@@ -249,18 +287,17 @@ class Ball(Number):
             mid = np.where(is_open, low / 2 + high / 2, mid)
             half = (high - low) / 2 * RADIUS_INFLATION
             rad = np.where(is_open, np.where(np.isnan(half), np.inf, half), rad)
-        return self._result(mid, rad, (condition, a, b))
+        return self._result(mid, rad, (condition, a, b), finest((a, b), whole=True))
 
     def __repr__(self) -> str:
         return f"Ball({self.mid!r} ± {self.rad!r}, {self.rounding.dtype})"
 
 
 def as_ball(value: Any, rounding: Rounding) -> Ball:
-    """Return a ball, a number or an array of numbers as a ball of floating-point numbers."""
+    """Return a ball, a number or an array of numbers as a ball of floating-point numbers.
+
+    A ball keeps its format.
+    """
     if not isinstance(value, Ball):
         return Ball.from_value(value, rounding)
-    if value.rounding != rounding:
-        raise TypeError(
-            f"balls of two formats meet: {value.rounding} and {rounding}; use one for all leaves"
-        )
     return value.with_parts([value.mid.astype(np.float64)]) if value.is_discrete else value

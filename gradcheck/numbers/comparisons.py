@@ -52,6 +52,8 @@ class Comparison:
         a, b = self._aligned
         if not (a.stored.hasobject or b.stored.hasobject):
             known = [np.zeros((), bool) if o.constants is None else o.constants for o in (a, b)]
+            if not (a.is_discrete or b.is_discrete or a.dtype == b.dtype):
+                known = [np.zeros((), bool)] * 2  # of 0.1 there is one in each format
             infinite = np.isinf(a.decisive) & ~(a.left_open | b.left_open)  # as those of a mask are
             found |= ((known[0] & known[1]) | infinite) & (a.decisive == b.decisive)
         if a.tracks and b.tracks:

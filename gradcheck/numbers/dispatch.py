@@ -27,6 +27,8 @@ from gradcheck.numbers.comparisons import Comparison, settle
 from gradcheck.numbers.indexing import Indexed
 from gradcheck.numbers.methods import Methods
 
+FORMATS = (np.dtype(np.float32), np.dtype(np.float64))
+"""Those in which bounds are known."""
 COMPARISONS: frozenset[np.ufunc] = frozenset(
     {np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal}
 )
@@ -119,6 +121,27 @@ class Number(Indexed, Methods, np.lib.mixins.NDArrayOperatorsMixin):
     @abstractmethod
     def classified(self, ufunc: np.ufunc) -> Self:
         """Answer `isfinite`, `isinf` or `isnan`."""
+
+    @property
+    def format(self) -> np.dtype[Any] | None:
+        """To which real numbers are rounded; `None` for those that no operation rounds."""
+        return None
+
+    @abstractmethod
+    def in_format(self, dtype: np.dtype[Any]) -> Self:
+        """Return what an evaluation in another format is given of these."""
+
+    def cast(self, dtype: Any) -> Self:
+        """Return the numbers in another floating-point format: rounded if it is coarser."""
+        kind = np.dtype(dtype)
+        if kind not in FORMATS:
+            raise NoRuleError(f"there is no rule for numbers of the format {kind}", str(kind))
+        result = self.in_format(kind)
+        result.settled = self.constants
+        if kind == self.dtype:
+            result._quantity = self._quantity
+            return result
+        return result.is_result_of(("cast", kind.name), [self], elementwise=True)
 
     def cancel(self, operand: Self) -> None:
         """Take this for an operand that was subtracted from itself."""

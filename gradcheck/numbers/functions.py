@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.numbers.array import Batched, Function, NoRuleError, aligned_operands
+from gradcheck.numbers.ingredients import PI
 from gradcheck.numbers.products import axes_of, cut
 
 
@@ -59,6 +60,12 @@ def _heaviside(x: Any, at_zero: Any) -> Any:
 
 def _sign(x: Any) -> Any:
     return choose(x > 0, 1.0, choose(x < 0, -1.0, 0.0))
+
+
+def _sinc(x: Any) -> Any:
+    at_zero = np.equal(x, 0)
+    angle = x * PI
+    return choose(at_zero, 1.0, np.sin(angle) / choose(at_zero, 1.0, angle))
 
 
 def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
@@ -181,6 +188,7 @@ FUNCTIONS: Mapping[Function, Function] = {
     np.fabs: np.absolute,
     np.heaviside: _heaviside,
     np.sign: _sign,
+    np.sinc: _sinc,
     np.diff: _diff,
     np.isfinite: lambda x: x.classified(np.isfinite),
     np.isinf: lambda x: x.classified(np.isinf),

@@ -101,11 +101,13 @@ class Numbering:
             found = self._known[key] = Quantity(shape, operation, sources, elementwise, places)
         return found
 
-    def constant(self, value: NDArray[Any]) -> Quantity:
-        """Return the quantity of an array that does not depend on anything."""
+    def constant(self, value: NDArray[Any], kind: str = "") -> Quantity:
+        """Return the quantity, in a format, of an array that does not depend on anything."""
         if value.nbytes > LARGEST_CONSTANT or value.dtype.hasobject:
             return Quantity(value.shape)
-        return self.computed((value.dtype.char, value.shape, value.tobytes()), (), value.shape)
+        return self.computed(
+            (value.dtype.char, kind, value.shape, value.tobytes()), (), value.shape
+        )
 
 
 def identical(a: Quantity, b: Quantity, shape: tuple[int, ...]) -> NDArray[np.bool_]:

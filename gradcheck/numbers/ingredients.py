@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import flint
@@ -39,6 +40,16 @@ ERF_SLOPE = Irrational(2 / np.sqrt(np.pi), lambda: 2 / flint.arb.const_sqrt_pi()
 NORMAL_SLOPE = Irrational(1 / np.sqrt(2 * np.pi), lambda: 1 / (2 * flint.arb.pi()).sqrt())
 PI = Irrational(np.pi, flint.arb.pi)
 
+UNKNOWN = float("nan")
+"""A derivative that is not asked for."""
+SOFTLY = 1 + 2.0**-40
+"""Covers the slope of a quantile, an exponential of its square."""
+
+
+def scipy(name: str) -> Any:
+    """Return a function of SciPy's, which is imported when it is needed."""
+    return getattr(import_module("scipy.special"), name)
+
 
 # Bounds of slopes on [low, high]; NaN or infinite where there is none
 
@@ -56,6 +67,11 @@ def nearest(low: Any, high: Any) -> Any:
 def farthest(low: Any, high: Any) -> Any:
     """Return the largest magnitude."""
     return magnitudes(low, high)[1]
+
+
+def larger_end(function: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    """Bound a slope by those at both ends."""
+    return lambda low, high: np.maximum(np.abs(function(low)), np.abs(function(high)))
 
 
 def sech_squared(low: Any, high: Any) -> Any:

@@ -6,7 +6,7 @@ bars hold one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,11 @@ from gradcheck.numbers.array import Batched, Function, NoRuleError
 
 _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
+FEW = 16
+"""Up to how many exponents are taken one by one."""
 
 
-def _plain(x: Any) -> Any:
+def plain(x: Any) -> Any:
     """Return the numbers by which an `if` would go, as floats."""
     held = x.decisive
     if held.dtype != object:
@@ -28,7 +30,7 @@ def _plain(x: Any) -> Any:
 
 def _near(x: Any, whole: Any) -> Any:
     """Return whole numbers near those by which an `if` would go, exact ones."""
-    return x.with_parts([np.broadcast_to(whole(_plain(x)), x.parts[0].shape)])
+    return x.with_parts([np.broadcast_to(whole(plain(x)), x.parts[0].shape)])
 
 
 def floor(x: Any) -> Any:
@@ -73,14 +75,57 @@ def varies(exponent: Any) -> bool:
 
 
 def power(a: Any, b: Any) -> Any:
-    """Raise positive numbers to powers that vary, as exp(b·log a).
+    """Raise numbers to a few given powers, one by one, or positive ones to powers that vary.
 
-    The bound is that of this formula, which no library's power exceeds.
+    The latter as exp(b·log a): the bound is that of this formula, which no library's exceeds.
     """
+    given = _given(b)
+    if given is not None:
+        return _one_by_one(a, b, np.unique(given).tolist())
     base = a if isinstance(a, Batched) else b.lifted(np.asarray(a, dtype=float))
-    if not (_plain(base) > 0).all():
+    if not (plain(base) > 0).all():
         raise NoRuleError("no rule for powers that vary of numbers that are not positive")
     return _np.exp(b * _np.log(base))
+
+
+def _given(exponent: Any) -> Any:
+    """Return exponents that are no result of a computation, if they are few."""
+    if isinstance(exponent, Batched):
+        if not exponent.is_discrete:
+            return None
+        exponent = exponent.parts[0]
+    return exponent if 0 < np.unique(exponent).size <= FEW else None
+
+
+def _one_by_one(a: Any, b: Any, powers: Sequence[float]) -> Any:
+    result: Any = None
+    for p in powers:
+        one = a if p == 1 else _np.power(a, float(p))
+        result = one + 0 * b if result is None else _np.where(_np.equal(b, p), one, result)
+    return result
+
+
+def float_power(a: Any, b: Any) -> Any:
+    """Raise to powers in double precision."""
+    return _np.power(*(one.cast(np.float64) if hasattr(one, "cast") else one for one in (a, b)))
+
+
+def round_to(x: Any, decimals: int = 0) -> Any:
+    """Return the nearest number of so many decimals."""
+    if decimals == 0:
+        return rint(x)
+    scale = 10.0 ** abs(decimals)
+    return rint(x * scale) / scale if decimals > 0 else rint(x / scale) * scale
+
+
+def signbit(x: Any) -> Any:
+    """Tell where numbers are negative; no number knows the sign of its zero."""
+    return x < 0
+
+
+def copysign(a: Any, b: Any) -> Any:
+    """Return numbers with the signs of others."""
+    return _np.where(b < 0, -abs(a), abs(a))
 
 
 FUNCTIONS: Mapping[Function, Function] = {
@@ -88,6 +133,12 @@ FUNCTIONS: Mapping[Function, Function] = {
     np.ceil: ceil,
     np.trunc: trunc,
     np.rint: rint,
+    np.fix: trunc,
+    np.round: round_to,
+    np.around: round_to,
     np.fmod: fmod,
+    np.signbit: signbit,
+    np.copysign: copysign,
+    np.float_power: float_power,
 }
 """The functions of this module, by what they stand for."""

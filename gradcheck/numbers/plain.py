@@ -62,6 +62,16 @@ class Plain(Number):
             array = array.astype(self.array.real.dtype)
         return Plain(array, 0)
 
+    @property
+    def format(self) -> np.dtype[Any] | None:
+        """That of real numbers; not of those that differentiate, or have bits to spare."""
+        spares = self.array.dtype.kind == "c" or self.array.dtype.itemsize > 8
+        return None if spares else self.array.dtype
+
+    def in_format(self, dtype: np.dtype[Any]) -> Plain:
+        """Round real numbers."""
+        return self.copy() if self.format is None else self.with_parts([self.array.astype(dtype)])
+
     def elementwise(self, ufunc: np.ufunc, operands: Sequence[Plain]) -> Plain:
         """Apply to the numbers; a magnitude is what is analytic on either side of zero."""
         values = self._of_one_precision(operands)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,10 +22,28 @@ class Rounding:
         `float32` or `float64`.
     ulps
         Allowance for a library function (sin, exp, …), in ulps of its exact result.
+    weak
+        Whether the numbers are answers to comparisons, or count them, and take the format of what
+        they meet.
     """
 
     dtype: np.dtype[Any]
     ulps: float = 4.0
+    weak: bool = field(default=False, compare=False)
+
+    @cached_property
+    def of_answers(self) -> Rounding:
+        """The same for answers to comparisons."""
+        return self if self.weak else replace(self, weak=True)
+
+    @cached_property
+    def of_numbers(self) -> Rounding:
+        """The same for numbers."""
+        return replace(self, weak=False) if self.weak else self
+
+    def in_format(self, dtype: np.dtype[Any]) -> Rounding:
+        """Return the same of another format."""
+        return self.of_numbers if dtype == self.dtype else Rounding(dtype, self.ulps)
 
     @cached_property
     def unit_roundoff(self) -> float:

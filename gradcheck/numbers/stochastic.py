@@ -30,6 +30,7 @@ from gradcheck.numbers.array import Choices, Function, Storage
 from gradcheck.numbers.comparisons import Comparison
 from gradcheck.numbers.dispatch import Number, refused
 from gradcheck.numbers.elementary import elementary
+from gradcheck.numbers.formats import WHOLE, finest, fitted
 from gradcheck.numbers.record import LINEAR, Elementary
 from gradcheck.numbers.rounding import Rounding
 
@@ -138,6 +139,11 @@ class Stochastic(Number):
         return self.stored if self.is_discrete else self.rounding.dtype
 
     @property
+    def format(self) -> np.dtype[Any]:
+        """The format in which these numbers are rounded."""
+        return self.rounding.dtype
+
+    @property
     def largest_integer(self) -> float:
         """Up to which the format has all integers."""
         return 1 / self.rounding.unit_roundoff
@@ -164,8 +170,8 @@ class Stochastic(Number):
                 lead = (RUNS + 1, *(1,) * (self.hidden - 1))
                 runs = np.array(np.broadcast_to(given, (*lead, *given.shape)))
                 runs[1:] = np.where(self.noise.bits(runs[1:].shape), rounded, runs[1:])
-                return self.with_parts([runs])
-        return Stochastic(given, self.rounding, self.noise, 0, self.choices)
+                return self._result(runs, (self,), self.rounding.of_numbers)
+        return Stochastic(given, self.rounding.of_numbers, self.noise, 0, self.choices)
 
     @property
     def mid(self) -> Floats:
@@ -199,19 +205,46 @@ class Stochastic(Number):
         record = elementary(ufunc)
         if record is None:
             raise refused(f"numpy.{ufunc.__name__}")
+        rounding = finest(operands, whole=ufunc in WHOLE)
         values = [_floats(operand.runs) for operand in operands]
         result = np.asarray(ufunc(*values))
         mids = [_floats(operand.mid) for operand in operands]
-        ulps = record.accuracy(self.rounding, *mids)
+        ulps = record.accuracy(rounding, *mids)
         if ulps == 0:
-            return self._result(result, operands)
-        error = 2 * ulps * self.rounding.unit_roundoff * np.abs(result)
-        error = error + record.also(self.rounding, np.abs(result), mids, mids)
+            return self._result(result, operands, rounding)
+        error = 2 * ulps * rounding.unit_roundoff * np.abs(result)
+        error = error + record.also(rounding, np.abs(result), mids, mids)
         if ufunc not in (np.add, np.subtract):  # what underflows is no exact zero
             lost = (result == 0) & _all_present(values) & np.isfinite(values[0])
-            error = np.where(lost, self.rounding.smallest_normal, error)
+            error = np.where(lost, rounding.smallest_normal, error)
         result[1:][:, self._bends(record, operands, result[0], error[0])] = np.nan
-        return self._perturbed(result, error, operands)
+        return self._perturbed(result, error, operands, rounding)
+
+    def in_format(self, dtype: np.dtype[Any]) -> Stochastic:
+        """Let every run be rounded to a coarser format; all alike where all runs are."""
+        rounding = self.rounding.in_format(dtype)
+        runs = _floats(self.runs)
+        if not self.is_discrete and rounding.unit_roundoff <= self.rounding.unit_roundoff:
+            return self._result(runs, (self,), rounding)
+        with np.errstate(all="ignore"):
+            rounded = runs.astype(dtype).astype(np.float64)
+        if not self.hidden:
+            return self._result(rounded, (self,), rounding)
+        alike = (runs == runs[0]).all(axis=0)
+        with np.errstate(all="ignore"):
+            error = np.where(alike, np.abs(runs - rounded), rounding.unit_roundoff * np.abs(runs))
+        runs = np.array(runs)
+        runs[1:][:, (np.abs(runs[0]) > rounding.largest) & ~np.isinf(runs[0])] = np.nan
+        return self._perturbed(runs, error, (self,), rounding)
+
+    def promoted(self, operands: Sequence[Any]) -> Stochastic:
+        """Take on the finest format of the numbers of which this is made."""
+        self.rounding = finest(operands, whole=True)
+        return self
+
+    def admitted(self, value: Any) -> Stochastic:
+        """Return what is to be written, in the format of what holds it."""
+        return fitted(super().admitted(value), self)
 
     def _bends(
         self, record: Elementary, operands: Sequence[Stochastic], value: Floats, error: Floats
@@ -257,27 +290,32 @@ class Stochastic(Number):
                 proportional = function(a, wide_b) + function(wide_a, b)
                 bends = ~(function(wide_a, wide_b) <= LINEAR * proportional)
                 result[1:][:, bends[0]] = np.nan
-        return self._perturbed(result, self.rounding.unit_roundoff * np.sqrt(variance), operands)
+        rounding = finest(operands, whole=True)
+        error = rounding.unit_roundoff * np.sqrt(variance)
+        return self._perturbed(result, error, operands, rounding)
 
     def _perturbed(
-        self, result: Floats, error: Floats, operands: Sequence[Stochastic]
+        self, result: Floats, error: Floats, operands: Sequence[Stochastic], rounding: Rounding
     ) -> Stochastic:
         """Add the error with a random sign, and a flush to zero where one is possible."""
-        subnormal = (np.abs(result) < self.rounding.smallest_normal) & (result != 0)
+        subnormal = (np.abs(result) < rounding.smallest_normal) & (result != 0)
         error = np.where(subnormal, np.maximum(np.abs(result), error), error)
         error = np.where(np.isinf(result), 0.0, error)
         result[1:] += self.noise.errors(result[1:].shape) * error[1:]
-        return self._result(result, operands)
+        return self._result(result, operands, rounding)
 
-    def _result(self, runs: Floats, operands: Sequence[Stochastic]) -> Stochastic:
+    def _result(
+        self, runs: Floats, operands: Sequence[Stochastic], rounding: Rounding
+    ) -> Stochastic:
         leading = max(operands, key=lambda operand: operand.hidden)
-        return Stochastic(runs, self.rounding, self.noise, leading.hidden, leading.choices)
+        return Stochastic(runs, rounding, self.noise, leading.hidden, leading.choices)
 
     def compared(
         self, ufunc: np.ufunc, a: Stochastic, b: Stochastic, known: Comparison
     ) -> Stochastic:
         """Compare; each run answers what is open at random."""
-        lead = self._result(_floats(a.runs) - _floats(b.runs), (a, b))
+        rounding = finest((a, b))
+        lead = self._result(_floats(a.runs) - _floats(b.runs), (a, b), rounding)
         answer = np.asarray(ufunc(a.mid, b.mid), dtype=np.float64)
         left_open = np.zeros(answer.shape, bool)
         if not known.of_integers:
@@ -298,7 +336,7 @@ class Stochastic(Number):
         self, answer: Floats, left_open: NDArray[np.bool_], operands: Sequence[Stochastic]
     ) -> Stochastic:
         """Return truth values, at random where they are open."""
-        result = self._result(answer, operands)
+        result = self._result(answer, operands, finest(operands).of_answers)
         lead = result.hidden and (RUNS + 1,)
         result.runs = runs = np.array(np.broadcast_to(answer, (*(lead or ()), *answer.shape)))
         result.choices.note(left_open)
@@ -311,7 +349,7 @@ class Stochastic(Number):
     def choose(self, condition: Stochastic, a: Stochastic, b: Stochastic) -> Stochastic:
         """Take either, run by run."""
         runs = np.where(condition.runs > 0.5, a.runs, b.runs)
-        return self._result(runs, (condition, a, b))
+        return self._result(runs, (condition, a, b), finest((a, b), whole=True))
 
     def __repr__(self) -> str:
         return f"Stochastic({self.mid!r} ± {self.rad!r}, {self.rounding.dtype})"

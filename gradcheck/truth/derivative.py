@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from gradcheck.model.board import Given
 from gradcheck.model.model import Model, each_sample, run_passes
-from gradcheck.numbers.arb import Real, Reals, Side, series_of
+from gradcheck.numbers.arb import Reals, Side
 from gradcheck.numbers.array import NoRuleError
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.enclosures import Enclosures, decimal, precision
@@ -119,7 +119,7 @@ class Point:
     def __init__(self, model: Model, values: Mapping[str, Any], dtype: Any = np.float64) -> None:
         self.model, self._values, self.dtype = model, values, dtype
         self._leaves = {
-            name: array if array.dtype.kind in "iub" else Reals.from_value(array).array
+            name: Reals.from_value(array).values
             for name, array in ((name, np.asarray(value)) for name, value in values.items())
         }
 
@@ -142,44 +142,34 @@ class Point:
         UnsupportedOperationError
             If the definition cannot be followed.
         """
-        leaves = dict(self._leaves)
         with precision(bits):
-            for name, weights in direction.items():
-                leaves[name] = moving = leaves[name].copy()
-                flat, speeds = moving.reshape(-1), weights.reshape(-1)
-                for place in np.flatnonzero(speeds).tolist():
-                    series = [flat[place].constant, float(speeds[place])]
-                    flat[place] = Real(flint.arb_series(series))
-            left, ties, undefined = self._one_sided(leaves, -1)
+            left, ties, undefined = self._one_sided(direction, -1)
             if not ties:
                 return Slope(left, left, False, undefined)
-            right, _, undefined_too = self._one_sided(leaves, 1)
+            right, _, undefined_too = self._one_sided(direction, 1)
             return Slope(left, right, True, undefined or undefined_too)
 
-    def _one_sided(self, leaves: Mapping[str, Any], sign: int) -> tuple[flint.arb, int, bool]:
+    def _one_sided(self, direction: Direction, sign: int) -> tuple[flint.arb, int, bool]:
         """Return the coefficient of ε in the loss, ε being of that sign.
 
         And how many comparisons ε decided, and whether it is provably undefined.
         """
         side = Side(sign, self.dtype)
+        leaves = self._numbers(side)
+        for name, speeds in direction.items():
+            leaves[name] = leaves[name].moving(speeds)
         try:
-            loss = called(
-                self.model.loss,
-                np,
-                Given({name: Reals(array, side) for name, array in leaves.items()}),
-            )
+            loss = called(self.model.loss, np, Given(leaves))
         except (ValueError, ArithmeticError):
             return flint.arb("nan"), side.ties, False  # too wide, or undefined
-        numbers = loss.array if isinstance(loss, Reals) else np.asarray(loss)
-        if numbers.size != 1:
-            raise UnsupportedOperationError(f"a loss of shape {numbers.shape}")
-        number = numbers.item()
-        if not isinstance(number, Real):
+        if np.size(loss) != 1:
+            raise UnsupportedOperationError(f"a loss of shape {np.shape(loss)}")
+        if not isinstance(loss, Reals) or loss.is_discrete:
             return flint.arb(0), 0, False
+        number = loss.reals.item()
         return number.slope, side.ties, number.undefined
 
-    def _numbers(self) -> dict[str, Reals]:
-        side = Side(dtype=self.dtype)
+    def _numbers(self, side: Side) -> dict[str, Reals]:
         return {name: Reals(array, side) for name, array in self._leaves.items()}
 
     def gradients(self, bits: int) -> dict[str, Enclosures]:
@@ -200,21 +190,16 @@ class Point:
         """
         found = {}
         with precision(bits):
-            _, _, d = called(run_passes, self.model, np, self._numbers())
+            _, _, d = called(run_passes, self.model, np, self._numbers(Side(dtype=self.dtype)))
             for name, shape in self.model.parameters.items():
                 balls = _balls(d[name])
                 found[name] = np.broadcast_to(balls, (1, *shape))[0, ...]
         return found
 
 
-_EACH_BALL = np.frompyfunc(
-    lambda real: real.constant if isinstance(real, Real) else flint.arb(series_of(real)), 1, 1
-)
-
-
 def _balls(value: Any) -> Enclosures:
-    held = value.array if isinstance(value, Reals) else value
-    return np.asarray(_EACH_BALL(held), dtype=object)
+    reals = value if isinstance(value, Reals) else Reals.from_value(value)
+    return reals.cast(float).values
 
 
 def called(function: Any, *args: Any) -> Any:

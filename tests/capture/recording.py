@@ -137,10 +137,10 @@ def check_balls(one):
 def check_reals(one):
     """Assert that the balls of the first sample contain what Arb computes."""
     for real, ball in zip(one.on_reals(), one.on_balls, strict=True):
-        values = np.reshape([_middle(number) for number in real.array.flat], real.shape)
+        values = np.reshape([_middle(number) for number in real.values.flat], real.shape)
         mid, rad = (np.broadcast_to(part, (2, *real.shape))[0] for part in ball.whole())
         assert (np.abs(values - mid) <= rad * (1 + 2.0**-40)).all()
 
 
 def _middle(number):
-    return float(number.constant.mid()) if hasattr(number, "constant") else float(number)
+    return float(number.mid()) if hasattr(number, "mid") else float(number)

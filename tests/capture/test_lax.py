@@ -89,7 +89,7 @@ def test_balls_contain_what_jax_computes_and_are_narrow(recorded, name):
 @pytest.mark.parametrize("name", CASES)
 def test_arb_follows_a_program(recorded, name):
     for value, wanted in recorded(name).run(Reals.from_value):
-        found = value.array if isinstance(value, Reals) else value
+        found = value.reals if isinstance(value, Reals) else value
         found = np.reshape([centre(real) for real in np.ravel(found)], wanted.shape)
         np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 

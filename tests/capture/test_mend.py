@@ -100,7 +100,7 @@ def agree(one, other, leaves):
         found[0][name].shape == found[1][name].shape
         and all(
             abs(getattr(real, "constant", real)) < 1e-60
-            for real in (found[0][name] - found[1][name]).array.flat
+            for real in (found[0][name] - found[1][name]).reals.flat
         )
         for name in found[1]
     )

@@ -33,7 +33,7 @@ def floats(number):
     if isinstance(number, Ball):
         return number.mid[0].tolist()
     if isinstance(number, Reals):
-        return [float(getattr(one, "constant", one)) for one in number.array]
+        return [float(one) for one in number.values]
     return number.tolist()
 
 

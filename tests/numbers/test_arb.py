@@ -84,9 +84,9 @@ def test_what_is_proved_undefined_says_so_and_what_is_unknown_does_not():
         assert not open_.undefined
         assert not open_.slope.is_finite()
     chosen = np.where(
-        Reals.from_value([True]).array, Reals(np.array([x])), np.log(Reals(np.array([minus])))
+        Reals.from_value([True]), Reals.of(np.array([x])), np.log(Reals.of(np.array([minus])))
     )
-    assert not chosen.array[0].undefined
+    assert not chosen.reals[0].undefined
 
 
 def test_a_zero_that_is_fixed_has_a_root_that_is():

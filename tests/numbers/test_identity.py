@@ -213,9 +213,9 @@ def test_arb_decides_by_what_is_the_same_where_enclosures_meet():
         side = Side(-1)
         x = Reals.from_value(VALUES[0], side) / 3
         a, b = np.exp(x), np.exp(x)
-        assert (a == b).array.all()
-        assert (b == np.max(a)).array.tolist() == [False, False, True]
-        assert all(one.constant.is_zero() for one in (a - b).array)
+        assert (a == b).values.all()
+        assert (b == np.max(a)).values.tolist() == [False, False, True]
+        assert all(one.constant.is_zero() for one in (a - b).reals)
         assert side.ties == 0
 
 
@@ -225,9 +225,9 @@ def test_a_side_decides_ties_and_counts_them(sign):
         side = Side(sign)
         moving = np.empty(1, object)
         moving[0] = Real(flint.arb_series([0, 1]))
-        x = Reals(moving, side)
-        assert (x > 0).array.tolist() == [sign > 0]
-        assert abs(x).array[0].slope == sign
-        assert np.maximum(2 * x, -x).array[0].slope == (2 if sign > 0 else -1)
+        x = Reals.of(moving, side)
+        assert (x > 0).values.tolist() == [sign > 0]
+        assert abs(x).reals[0].slope == sign
+        assert np.maximum(2 * x, -x).reals[0].slope == (2 if sign > 0 else -1)
         assert side.ties == 3
         assert Side().ties == 0

@@ -140,7 +140,7 @@ def test_arb_numbers_are_close_to_it_and_balls_contain_them(name):
     bars = call(ball(x))
     with precision(200):
         for sample in range(2):
-            exact = call(Reals.from_value(x[sample])).array
+            exact = call(Reals.from_value(x[sample])).reals
             for index in np.ndindex(exact.shape):
                 one = exact[index]
                 truth = one.constant if isinstance(one, Real) else flint.arb(series_of(one))

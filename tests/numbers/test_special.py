@@ -29,7 +29,7 @@ POINTS["trigamma"] = (0.3, 2.5, 30.0)
 def apply_to(function, x: flint.arb, slope: flint.arb | None = None) -> Real:
     array = np.empty(1, object)
     array[0] = Real(x, slope)
-    return function(Reals(array)).array[0]
+    return function(Reals.of(array)).reals[0]
 
 
 @pytest.mark.parametrize(("name", "x"), [(name, x) for name in POINTS for x in POINTS[name]])
@@ -89,4 +89,4 @@ def test_what_is_written_with_others_encloses_scipys(name):
     assert (found.mid[~finite] == expected[~finite]).all()
     with precision(100):
         reals = function(*(Reals.from_value(array[0]) for array in arrays))
-    assert [float(one.constant) for one in reals.array] == pytest.approx(expected[0].tolist())
+    assert [float(one.constant) for one in reals.reals] == pytest.approx(expected[0].tolist())

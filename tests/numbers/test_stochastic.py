@@ -129,9 +129,10 @@ def test_a_planted_fault_is_beyond_it(name):
 
 
 def test_a_forgotten_error_shows(monkeypatch):
-    monkeypatch.setattr(
-        Stochastic, "_perturbed", lambda self, result, _, operands: self._result(result, operands)
-    )
+    def exact(self, result, _, operands, rounding):
+        return self._result(result, operands, rounding)
+
+    monkeypatch.setattr(Stochastic, "_perturbed", exact)
     assert beyond(EXPRESSIONS["wave"]) > 1000
 
 

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import flint
 import numpy as np
 import pytest
 
-from gradcheck.numbers.arb import Real, Reals, series_of
+from gradcheck.numbers.arb import Reals
 from gradcheck.numbers.array import Choices, InPlaceError, NoRuleError
 from gradcheck.numbers.ball import Ball
 from gradcheck.numbers.indexing import Indexed
@@ -154,8 +153,9 @@ WRITES = [
 def values(number):
     """Return the numbers themselves, float64 of shape `(n, *shape)`."""
     if isinstance(number, Reals):
-        one = np.frompyfunc(lambda real: float(Real(flint.arb(0) + series_of(real)).constant), 1, 1)
-        return np.asarray(one(number.array), dtype=float)[None]
+        return np.asarray([float(one) for one in number.cast(float).values.flat]).reshape(
+            1, *number.shape
+        )
     found = number.mid if hasattr(number, "mid") else number.array
     return found if number.hidden else found[None]
 
@@ -223,4 +223,4 @@ def test_arb_numbers_are_written_to_zeros_of_theirs():
     assert values(y).tolist() == [[5.0, 0.5, 1.0]]
     whole = np.zeros_like(x, dtype=int)
     whole[1] = 4
-    assert (whole + x).array[1].constant == 6
+    assert (whole + x).values[1] == 6
