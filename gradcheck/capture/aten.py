@@ -16,6 +16,7 @@ TABLES = (
     "aten_views",
     "aten_indexing",
     "aten_windows",
+    "aten_resizing",
     "aten_linalg",
 )
 

@@ -89,15 +89,35 @@ sigmoid = special("expit")
 _zeta = special("zeta")
 
 
+def _reflected(x: Any) -> tuple[Any, Any]:
+    """Return where numbers are negative, and 1 − x for these: Γ's functions are for positive."""
+    negative = x < 0
+    return negative, _np.where(negative, 1.0 - x, x)
+
+
+def _lgamma(x: Any) -> Any:
+    """Return log |Γ|; of negative numbers by reflection, as all that follow."""
+    negative, positive = _reflected(x)
+    found = special("gammaln")(positive)
+    sine = _np.sin(np.pi * _np.where(negative, x, 0.5))
+    return _np.where(negative, _np.log(np.pi / _np.absolute(sine)) - found, found)
+
+
 def _polygamma(order: int, x: Any) -> Any:
-    """Return a derivative of Γ's logarithm; the second of negative numbers by reflection."""
-    if order == 0:
-        return special("digamma")(x)
-    if order > 1:
-        return (-1) ** (order + 1) * factorial(order) * _zeta(order + 1.0, x)
-    sine = _np.sin(np.pi * x)
-    right = _zeta(2.0, _np.where(x < 0.5, 1.0 - x, x))
-    return _np.where(x < 0.5, np.pi**2 / (sine * sine) - right, right)
+    """Return a derivative of digamma: (−1)ⁿ ψₙ(1 − x) − ψₙ(x) is that of π·cot πx."""
+    negative, positive = _reflected(x)
+    if order:
+        found = (-1) ** (order + 1) * factorial(order) * _zeta(order + 1.0, positive)
+    else:
+        found = special("digamma")(positive)
+    polynomial = np.polynomial.Polynomial([0.0, 1.0])  # of the cotangent
+    for _ in range(order):
+        polynomial = polynomial.deriv() * np.polynomial.Polynomial([-1.0, 0.0, -1.0])
+    angle = np.pi * _np.where(negative, x, 0.5)
+    cotangent, slope = _np.cos(angle) / _np.sin(angle), 0.0
+    for coefficient in polynomial.coef[::-1]:
+        slope = slope * cotangent + float(coefficient)
+    return _np.where(negative, (-1) ** order * found - np.pi ** (order + 1) * slope, found)
 
 
 def _lerp(a: Any, b: Any, weight: Any) -> Any:
@@ -137,6 +157,11 @@ def _of_one(extreme: Any) -> Rule:
 
 def _xlogy(x: Any, y: Any) -> Any:
     return _np.where(_np.equal(x, 0), 0.0, x * _np.log(_np.where(_np.equal(x, 0), 1.0, y)))
+
+
+def _xlog1py(x: Any, y: Any) -> Any:
+    none = _np.equal(x, 0)
+    return _np.where(none, 0.0, x * _np.log1p(_np.where(none, 0.0, y)))
 
 
 def truth(x: Any) -> Any:
@@ -263,8 +288,8 @@ ARITHMETIC: Mapping[str, Rule] = {
     "erf": special("erf"),
     "erfc": special("erfc"),
     "erfinv": special("erfinv"),
-    "lgamma": special("gammaln"),
-    "digamma": special("digamma"),
+    "lgamma": _lgamma,
+    "digamma": lambda x: _polygamma(0, x),
     "i0": special("i0"),
     "maximum": _np.maximum,
     "minimum": _np.minimum,
@@ -302,6 +327,8 @@ ARITHMETIC: Mapping[str, Rule] = {
 """Operations that may also be asked for in place."""
 
 OTHERS: Mapping[str, Rule] = {
+    "special_xlog1py": _xlog1py,
+    "special_erfcx": lambda x: _np.exp(x * x) * special("erfc")(x),
     "special_i0e": special("i0e"),
     "special_i1": special("i1"),
     "special_i1e": special("i1e"),

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
@@ -25,7 +24,9 @@ from gradcheck.harness.request import DTYPES
 INPUTS = 3
 """How many inputs of an operator are tried in each dtype."""
 LARGEST = 400
-"""Numbers in the inputs above which the next smaller ones are tried instead."""
+"""Numbers in the inputs above which smaller ones are tried instead, if there are any."""
+LIMIT = 1200
+"""Numbers in the one input that is tried if none is small."""
 SECONDS = 30
 """For one input, after which it counts as not judged."""
 
@@ -106,12 +107,13 @@ def _inputs(operator: Any, dtype: Any) -> Iterator[tuple[Callable[..., Any], tup
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         samples = operator.sample_inputs("cpu", dtype, requires_grad=True)
-        small = (sample for sample in samples if 0 < size(sample) <= LARGEST)
-        for sample in islice(small, INPUTS):
+        some = [sample for sample in samples if 0 < size(sample) <= LIMIT]
+        small = [sample for sample in some if size(sample) <= LARGEST]
+        for sample in small[:INPUTS] or sorted(some, key=size)[:1]:
 
             def function(first: Any, *rest: Any, sample: Any = sample) -> Any:
                 # Of a symmetric or triangular matrix both take a part alone, as the database says.
-                result = operator.gradcheck_wrapper(operator, first, *rest, **sample.kwargs)
+                result = operator.gradcheck_wrapper(operator.op, first, *rest, **sample.kwargs)
                 return sample.output_process_fn_grad(result)
 
             yield function, (sample.input, *sample.args)
