@@ -15,9 +15,12 @@ TABLES = (
     "aten_fused",
     "aten_views",
     "aten_indexing",
+    "aten_segments",
     "aten_windows",
     "aten_resizing",
+    "aten_sampling",
     "aten_linalg",
+    "aten_factors",
 )
 
 

@@ -45,7 +45,7 @@ def _pow(a: Any, b: Any) -> Any:
     """Raise to powers; to whole ones that vary one after the other, for of any number they are."""
     if isinstance(b, int | float):
         return _np.sqrt(a) if b == 0.5 else a**b
-    exponents = _fixed(b) if isinstance(a, Batched) else None
+    exponents = fixed(b) if isinstance(a, Batched) else None
     if exponents is None or not (exponents == np.rint(exponents)).all():
         return a**b
     result = 1.0
@@ -54,7 +54,7 @@ def _pow(a: Any, b: Any) -> Any:
     return result
 
 
-def _fixed(x: Any) -> Any:
+def fixed(x: Any) -> Any:
     """Return the plain numbers that constants are, the same in all samples; `None` if unknown."""
     if not isinstance(x, Batched):
         return np.asarray(x)
@@ -144,6 +144,15 @@ def _signbit(x: Any) -> Any:
 def _copysign(a: Any, b: Any) -> Any:
     size = _np.absolute(a)
     return _np.where(_signbit(b), -size, size)
+
+
+def _frexp(x: Any) -> tuple[Any, Any]:
+    """Return a number of magnitude from 1/2 to 1, and the power of two it is multiplied by."""
+    if not isinstance(x, Batched):
+        return np.frexp(x)
+    zero = _np.equal(x, 0)
+    power = _np.floor(_np.log2(_np.absolute(_np.where(zero, 0.5, x)))) + 1.0
+    return _np.where(zero, x, x / _np.exp2(power)), cast(power, "int32")
 
 
 def _of_one(extreme: Any) -> Rule:
@@ -335,6 +344,7 @@ OTHERS: Mapping[str, Rule] = {
     "special_ndtri": special("ndtri"),
     "polygamma": _polygamma,
     "where": _np.where,
+    "frexp.Tensor": _frexp,
     "signbit": _signbit,
     "angle": lambda x: _np.where(x < 0, np.pi, 0.0),
     "isnan": _np.isnan,

@@ -157,10 +157,14 @@ def _share(reduction: int, samples: int, classes: int) -> float:
     return 1.0 / (classes * (samples if reduction == 1 else 1))
 
 
+def _rows(x: Any) -> Any:
+    return _np.reshape(x, (-1, x.shape[-1] if x.ndim else 1))
+
+
 def _multi_margin_backward(
     g: Any, x: Any, target: Any, p: Any, margin: Any, weight: Any = None, reduction: int = 1
 ) -> Any:
-    rows = _np.reshape(x, (-1, x.shape[-1]))
+    rows = _rows(x)
     label = np.reshape(target, -1)
     is_target = np.arange(rows.shape[1]) == label[:, None]
     own = _np.sum(_np.where(is_target, rows, 0.0), axis=1, keepdims=True)
@@ -183,7 +187,7 @@ def _label_margins(rows: Any, target: Any) -> tuple[Any, Any, Any]:
 
 
 def _multilabel_margin(x: Any, target: Any, reduction: int) -> tuple[Any, Any]:
-    rows = _np.reshape(x, (-1, x.shape[-1]))
+    rows = _rows(x)
     places, excess, counted = _label_margins(rows, target)
     terms = _np.where(counted, _np.maximum(excess, 0.0), 0.0)
     loss = _np.sum(terms, axis=(1, 2)) * _share(reduction, *rows.shape)
@@ -192,7 +196,7 @@ def _multilabel_margin(x: Any, target: Any, reduction: int) -> tuple[Any, Any]:
 
 
 def _multilabel_margin_backward(g: Any, x: Any, target: Any, reduction: int, is_target: Any) -> Any:
-    rows = _np.reshape(x, (-1, x.shape[-1]))
+    rows = _rows(x)
     places, excess, counted = _label_margins(rows, target)
     hits = _np.where(_np.logical_and(counted, excess > 0), 1.0, 0.0)
     lost = _np.sum(hits, axis=2)[:, :, None] * places

@@ -61,7 +61,7 @@ def _gathered(grad: Any, sizes: Sequence[int], lines: Sequence[Taps]) -> Any:
 # Interpolation
 
 
-def _format(like: Any) -> Any:
+def format_of(like: Any) -> Any:
     """Return the type in which PyTorch computes where an element comes from."""
     found = like.format if isinstance(like, Batched) else np.asarray(like).dtype
     return (found or np.dtype(float)).type
@@ -88,7 +88,7 @@ def _at(scale: Any, places: Any, corners: bool, below: bool) -> Any:
 
 def _offsets(like: Any, before: int, after: int, corners: bool, scale: Any, below: bool) -> Any:
     """Return the element before where each element of the result lies, and how far behind it."""
-    kind, places = _format(like), np.arange(after)
+    kind, places = format_of(like), np.arange(after)
     where = _at(_scale(kind, before, after, corners, scale), places.astype(kind), corners, below)
     first = np.minimum(np.floor(where).astype(int), before - 1)
     number = partial(_number, like)
@@ -151,7 +151,7 @@ def _smooth(
     like: Any, before: int, after: int, scale: Any, *, corners: bool, kernel: Rule, reach: int
 ) -> Taps:
     """Let each element be a mean over as much of the line as it stands for."""
-    kind, number = _format(like), partial(_number, like)
+    kind, number = format_of(like), partial(_number, like)
     step = _scale(kind, before, after, corners, scale)
     middle = step * (np.arange(after).astype(kind) + kind(0.5))
     width = kind(reach / 2) * max(step, kind(1))

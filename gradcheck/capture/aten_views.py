@@ -240,15 +240,41 @@ COPIES: Mapping[str, Rule] = {
 
 
 def _strided(x: Any, shape: Any, strides: Any, offset: Any = None) -> Any:
-    """Look at all elements of what is stored by rows, its axes in another order."""
+    """Look at a part of what is stored by rows, or at all of it, its axes in another order.
+
+    The part is one that slices can tell: of windows that overlap there is no view.
+    """
     order = sorted(range(len(shape)), key=lambda axis: -strides[axis])
-    rows = [shape[axis] for axis in order]
-    by_rows = [prod(rows[place + 1 :]) for place in range(len(rows))]
-    wanted = [strides[axis] for axis in order]
-    alike = all(n == 1 or a == b for n, a, b in zip(rows, by_rows, wanted, strict=True))
-    if offset or prod(rows) != prod(np.shape(x)) or not alike:
-        raise NoRuleError("no rule for aten.as_strided of a part", "aten.as_strided")
-    return np.transpose(np.reshape(x, tuple(rows)), np.argsort(order).tolist())
+    rows, steps = ([one[axis] for axis in order] for one in (shape, strides))
+    start, count = offset or 0, prod(rows)
+    by_rows = _steps(rows)
+    if all(n == 1 or a == b for n, a, b in zip(rows, steps, by_rows, strict=True)):
+        found = np.reshape(x, (-1,))[start : start + count]
+    else:
+        found = x[_slices(np.shape(x), rows, steps, start)]
+    return np.transpose(np.reshape(found, tuple(rows)), np.argsort(order).tolist())
+
+
+def _steps(shape: Sequence[int]) -> list[int]:
+    """Return how far apart neighbours along each axis are in what is stored by rows."""
+    return [prod(shape[place + 1 :]) for place in range(len(shape))]
+
+
+def _slices(shape: Any, rows: Sequence[int], steps: Sequence[int], start: int) -> tuple[Any, ...]:
+    """Return the slices that look at a part, each wanted axis along one that there is."""
+    unused = [axis for axis, size in enumerate(shape) if size > 1]
+    places = [int(place) for place in np.unravel_index(start, shape)]
+    found: list[Any] = [slice(place, place + 1) for place in places]
+    for size, step in zip(rows, steps, strict=True):
+        axis = next((axis for axis in unused if step and step % _steps(shape)[axis] == 0), None)
+        stride = step // _steps(shape)[axis] if axis is not None else 0
+        if size == 1:
+            continue
+        if axis is None or places[axis] + (size - 1) * stride >= shape[axis]:
+            raise NoRuleError("no rule for aten.as_strided of a part", "aten.as_strided")
+        unused = unused[unused.index(axis) + 1 :]
+        found[axis] = slice(places[axis], places[axis] + (size - 1) * stride + 1, stride)
+    return tuple(found)
 
 
 def _copied(result: Any) -> Any:
@@ -264,6 +290,7 @@ RULES: Mapping[str, Rule] = {
             **{f"{name}_": VIEWS[name] for name in ("t", "transpose", "squeeze", "unsqueeze")},
             "unfold": _unfold,
             "as_strided.default of rows": _strided,
+            "as_strided_scatter.default of rows": _written(_strided),
             "flip": _flip,
             "roll": _roll,
             "repeat": _repeat,
