@@ -78,22 +78,28 @@ def _scale(kind: Any, before: Any, after: int, corners: bool, scale: Any) -> Any
     return kind(1.0 / scale) if scale else kind(before) / kind(after)
 
 
-def _at(scale: Any, places: Any, corners: bool, below: bool) -> Any:
-    """Return where in the line the elements of the result lie, not below zero if that is asked."""
-    if corners:
-        return scale * places
-    found = scale * (places + 0.5) - 0.5
-    return found if below else _np.maximum(found, 0.0)
+def _at(scale: Any, places: Any, corners: bool) -> Any:
+    """Return where in the line the elements of the result lie."""
+    return scale * places if corners else scale * (places + 0.5) - 0.5
 
 
 def _offsets(like: Any, before: int, after: int, corners: bool, scale: Any, below: bool) -> Any:
-    """Return the element before where each element of the result lies, and how far behind it."""
+    """Return the element before where each element of the result lies, and how far behind it.
+
+    Floats decide which pieces these numbers are from: at a seam the pieces agree.
+
+    Parameters
+    ----------
+    below
+        Whether elements may lie below zero, or else are taken to lie there.
+    """
     kind, places = format_of(like), np.arange(after)
-    where = _at(_scale(kind, before, after, corners, scale), places.astype(kind), corners, below)
-    first = np.minimum(np.floor(where).astype(int), before - 1)
+    where = _at(_scale(kind, before, after, corners, scale), places.astype(kind), corners)
+    lowest = np.logical_and(where < 0, not (below or corners))
+    first = np.minimum(np.floor(np.where(lowest, 0, where)).astype(int), before - 1)
     number = partial(_number, like)
-    exact = _at(_scale(number, before, after, corners, scale), number(places), corners, below)
-    return first, _np.minimum(_np.maximum(exact - first, 0.0), 1.0)
+    exact = _at(_scale(number, before, after, corners, scale), number(places), corners) - first
+    return first, _np.where(lowest, 0.0, _np.where(where - first > 1, 1.0, exact))
 
 
 def _linear(like: Any, before: int, after: int, scale: Any, *, corners: bool) -> Taps:
@@ -133,18 +139,17 @@ def _nearest(like: Any, before: int, after: int, scale: Any, *, middle: bool) ->
     return Taps(np.minimum(places.astype(int), before - 1)[:, None])
 
 
-def _tent(x: Any) -> Any:
-    return _np.maximum(1 - _np.absolute(x), 0.0)
+def _tent(x: Any, size: Any) -> Any:
+    return _np.where(size < 1, 1.0 - x, 0.0)
 
 
 SOFTNESS = -0.5
 """Keys' own choice, which PyTorch takes where it smooths."""
 
 
-def _keys(x: Any) -> Any:
-    x = _np.absolute(x)
-    near = _np.where(x < 1, _near(x, SOFTNESS), _far(x, SOFTNESS))
-    return _np.where(x < 2, near, 0.0)
+def _keys(x: Any, size: Any) -> Any:
+    found = _np.where(size < 1, _near(x, SOFTNESS), _far(x, SOFTNESS))
+    return _np.where(size < 2, found, 0.0)
 
 
 def _smooth(
@@ -159,9 +164,12 @@ def _smooth(
     end = np.minimum((middle + width + kind(0.5)).astype(int), before)
     places = start[:, None] + np.arange((end - start).max())
     valid = places < end[:, None]
+    divisor = max(step, kind(1))
+    about = (places - middle[:, None] + kind(0.5)) / divisor  # decides on the pieces
     exact = _scale(number, before, after, corners, scale)
     distance = places - exact * (number(np.arange(after)) + 0.5)[:, None] + 0.5
-    weights = kernel(distance / exact if step >= 1 else distance)
+    distance = distance / exact if step >= 1 else distance
+    weights = kernel(_np.where(about < 0, -distance, distance), np.abs(about))
     weights = _np.where(valid, weights, 0.0)
     weights = weights / _np.sum(weights, axis=-1, keepdims=True)
     return Taps(np.where(valid, places, 0), weights)

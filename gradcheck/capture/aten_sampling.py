@@ -15,7 +15,9 @@ import numpy as np
 from gradcheck.capture.aten_elementwise import fixed
 from gradcheck.capture.aten_resizing import format_of
 from gradcheck.capture.program import Rule
+from gradcheck.numbers.array import Batched
 from gradcheck.numbers.errors import NoRuleError
+from gradcheck.numbers.jumps import plain
 
 _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
@@ -41,19 +43,21 @@ def _coordinates(grid: Any, size: int, padding: int, corners: bool) -> tuple[Any
 
 
 def _mirrored(at: Any, slope: Any, low: float, high: float) -> tuple[Any, Any]:
-    """Reflect at both ends as often as is needed."""
+    """Reflect at both ends as often as is needed: a line that rises and falls in turns."""
     span = high - low
     if span == 0:
         return at * 0.0, slope * 0.0
     slope = _np.where(at < low, -slope, slope)
     far = _np.absolute(at - low)
-    turns = _np.floor(far / span)
-    rest = far - turns * span
-    is_odd = _np.equal(turns - 2 * _np.floor(turns / 2), 1)
-    return (
-        _np.where(is_odd, high - rest, rest + low),
-        _np.where(is_odd, -slope, slope),
-    )
+    values = plain(far) if isinstance(far, Batched) else far
+    found, turned = low, 0.0
+    for turn in range(1 + int(np.max(values, initial=0.0) // span) + 1):
+        sign = -1.0 if turn % 2 else 1.0
+        behind = far - turn * span
+        found = found + sign * _np.minimum(_np.maximum(behind, 0.0), span)
+        is_here = _np.logical_and(behind >= 0, behind < span)
+        turned = _np.where(is_here, sign * slope, turned)
+    return found, turned
 
 
 def _weights(at: Any, size: int, mode: int) -> tuple[Any, Any]:
@@ -61,10 +65,12 @@ def _weights(at: Any, size: int, mode: int) -> tuple[Any, Any]:
     if mode == BICUBIC:
         raise NoRuleError("there is no rule for bicubic sampling of a grid", "aten.grid_sampler")
     element = np.arange(float(size))
-    if mode == NEAREST:
-        hits = _np.where(_np.equal(_np.rint(at)[..., None], element), 1.0, 0.0)
-        return hits, hits * 0.0
     behind = at[..., None] - element
+    if mode == NEAREST:
+        square, is_even = behind * behind, element % 2 == 0
+        near = _np.logical_or(square < 0.25, _np.logical_and(square <= 0.25, is_even))
+        hits = _np.where(near, 1.0, 0.0)
+        return hits, hits * 0.0
     rises = _np.logical_and(behind > -1, behind < 0)
     falls = _np.logical_and(behind >= 0, behind < 1)
     tent = _np.maximum(1.0 - _np.absolute(behind), 0.0)

@@ -109,7 +109,6 @@ def _index_reduce(
     axis = dim % np.ndim(x)
     lines = np.reshape(index, [-1 if i == axis else 1 for i in range(np.ndim(x))])
     places = np.broadcast_to(lines, np.shape(source))
-    reduce = {"prod": "prod"}.get(reduce, reduce)
     return _scatter_reduce(x, dim, places, source, reduce, include_self=include_self)
 
 
@@ -146,6 +145,47 @@ def _segment_reduce(
         found.append(_np.moveaxis(result, -1, 0))
     shape = np.shape(data)
     return _np.reshape(_np.stack(found), (*shape[:axis], count, *shape[axis + 1 :]))
+
+
+def _others(terms: Any, groups: Groups) -> Any:
+    """Return of each term the product of all others of its group."""
+    width = groups.valid.shape[1]
+    kept = groups.valid[:, None, :] & ~np.eye(width, dtype=bool)
+    return _np.prod(_np.where(kept, terms[..., None, :], 1.0), axis=-1)
+
+
+def _shares(name: str, terms: Any, groups: Groups, initial: Any) -> Any:
+    """Return the slopes of a reduction: elements that are the extremum share it."""
+    if name == "prod":
+        return _others(terms, groups) * (1.0 if initial is None else float(initial))
+    if name in ("amax", "amin"):
+        top = REDUCTIONS[name](terms, groups)[..., None]
+        start = EMPTY[name] if initial is None else float(initial)
+        reached = top >= start if name == "amax" else top <= start
+        hits = _np.where(_np.logical_and(reached, _np.equal(terms, top)), 1.0, 0.0)
+        hits = _np.where(groups.valid, hits, 0.0)
+        count = _np.sum(hits, axis=-1, keepdims=True)
+        return hits / _np.where(count < 1, 1.0, count)
+    ones = groups.valid * 1.0
+    return ones / np.maximum(groups.sizes, 1)[:, None] if name == "mean" else ones
+
+
+def _segment_backward(
+    grad: Any, output: Any, data: Any, reduce: str, *, lengths: Any = None, offsets: Any = None,
+    axis: int = 0, initial: Any = None,
+) -> Any:  # fmt: skip
+    rows, count = _owners(lengths, offsets)
+    name, found = SEGMENTS[reduce], []
+    for line, of_result, owners in zip(
+        _by_line(data, axis), _by_line(grad, axis), rows, strict=True
+    ):
+        groups = _groups(owners, count)
+        line, of_result = (_np.moveaxis(one, 0, -1) for one in (line, of_result))
+        slopes = _shares(name, line[..., groups.places], groups, initial)
+        given = (of_result[..., None] * slopes)[..., groups.valid]
+        total = gathered_sums(given, groups.places[groups.valid], np.shape(line)[-1])
+        found.append(_np.moveaxis(total, -1, 0))
+    return _np.reshape(_np.stack(found), np.shape(data))
 
 
 def _started(name: str, result: Any, groups: Groups, initial: Any) -> Any:
@@ -244,6 +284,7 @@ RULES: Mapping[str, Rule] = {
     "aten.scatter_reduce.two": _scatter_reduce,
     "aten.index_reduce.default": _index_reduce,
     "aten.segment_reduce.default": _segment_reduce,
+    "aten._segment_reduce_backward.default": _segment_backward,
     "aten._embedding_bag.default": _embedding_bag,
     "aten._embedding_bag_forward_only.default": _embedding_bag,
     "aten._embedding_bag_backward.default": _any_bag_backward,

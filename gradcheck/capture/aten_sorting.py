@@ -60,10 +60,10 @@ def _nanmedian_along(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]
     """Return the median of what are numbers; the others come last, and alone if there are none."""
     if not np.ndim(x):
         return x.copy(), np.zeros((), int)
-    count = np.sum(np.where(np.isnan(x), 0, 1), axis=dim, keepdims=True)
+    count = np.sum(np.where(np.isnan(x), 0.0, 1.0), axis=dim, keepdims=True)
     order = _order(x, dim, descending=False)
-    ranks = np.cumsum(np.ones(np.shape(x), int), axis=dim) - 1
-    middle = np.equal(ranks, np.maximum((count - 1) // 2, 0))
+    behind = 2.0 * np.cumsum(np.ones(np.shape(x)), axis=dim) - count  # 0 or 1 in the middle
+    middle = np.logical_or(np.equal(behind, 0), np.equal(behind, 1))
     place = np.sum(np.where(middle, order, 0), axis=dim, keepdims=True)
     value = np.take_along_axis(x, place, axis=dim)
     if keepdim:

@@ -76,7 +76,11 @@ def _diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
         return np.lib.stride_tricks.as_strided(
             corner, (*moved.shape[:-2], count), (*moved.strides[:-2], step)
         )
-    return np.diagonal(moved, offset, -2, -1)
+    flat = np.reshape(moved, (*moved.shape[:-2], rows * columns))
+    if not np.shares_memory(flat.parts[0], x.parts[0]):
+        return np.diagonal(moved, offset, -2, -1)
+    first = row * columns + column
+    return flat[..., first : first + count * (columns + 1) : columns + 1][..., :count]
 
 
 def _unfold(x: Any, dimension: int, size: int, step: int) -> Any:
