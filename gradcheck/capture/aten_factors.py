@@ -15,8 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.capture.aten_elementwise import fixed
 from gradcheck.capture.aten_linalg import no_error, solve, transposed
+from gradcheck.capture.aten_resizing import format_of
 from gradcheck.capture.program import Rule
+from gradcheck.numbers.array import Batched
+from gradcheck.numbers.errors import NoRuleError
+from gradcheck.numbers.jumps import plain
 
 _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
@@ -175,25 +180,62 @@ def _ormqr(a: Any, taus: Any, other: Any, left: bool = True, transpose: bool = F
 # Least squares, of matrices of full rank
 
 
-def _pinv(a: Any, *_: Any, hermitian: bool = False, **__: Any) -> Any:
-    """Invert; of a matrix of lower rank nothing is known, for a pivot may be zero."""
+def _inverted(a: Any) -> Any:
+    """Return the inverse, or the one from the side where there is one."""
     rows, columns = np.shape(a)[-2:]
-    if hermitian:
-        a = _np.tril(a) + transposed(_np.tril(a, -1))
     if rows == columns:
         return _np.linalg.inv(a)
     if rows < columns:
-        return transposed(_pinv(transposed(a)))
+        return transposed(_inverted(transposed(a)))
     q, upper = _qr(a)
     return _np.linalg.solve(upper, transposed(q))
 
 
-def _lstsq(a: Any, b: Any, *_: Any, driver: str | None = None) -> tuple[Any, ...]:
+def _length(a: Any) -> Any:
+    """Return the root of the sum of the squares, no less than the largest singular value."""
+    length = _np.sqrt(_np.sum(a * a, axis=(-2, -1)))
+    return plain(length) if isinstance(length, Batched) else length
+
+
+def _check_rank(name: str, a: Any, inverse: Any, atol: Any, rtol: Any) -> None:
+    """Refuse a matrix of which a singular value may be taken for zero."""
+    atol, rtol = (0.0 if one is None else fixed(one) for one in (atol, rtol))
+    if atol is None or rtol is None:
+        raise NoRuleError(f"there is no rule for {name} with a tolerance that varies", name)
+    inverse, length = _length(inverse), _length(a)
+    with np.errstate(invalid="ignore", over="ignore"):
+        is_full = np.all(inverse * np.maximum(rtol * length, atol) < 1)
+    if not (is_full and np.isfinite(inverse).all()):
+        raise NoRuleError(f"there is no rule for {name} of a matrix of lower rank", name)
+
+
+def _rounding_alone(a: Any) -> float:
+    return float(np.finfo(format_of(a)).eps) * max(np.shape(a)[-2:])
+
+
+def _pinv(
+    a: Any, *positional: Any, atol: Any = None, rtol: Any = None, hermitian: bool = False
+) -> Any:
+    if positional:
+        rtol, hermitian = positional[0], positional[1:] == (True,)
+    if hermitian:
+        a = _np.tril(a) + transposed(_np.tril(a, -1))
+    inverse = _inverted(a)
+    rtol = _rounding_alone(a) if rtol is None and atol is None else rtol
+    _check_rank("aten.linalg_pinv", a, inverse, atol, rtol)
+    return inverse
+
+
+def _lstsq(a: Any, b: Any, rcond: Any = None, *, driver: str | None = None) -> tuple[Any, ...]:
     """Solve; the residuals of more equations than unknowns, but not by `gelsy`, are known too."""
     rows, columns = np.shape(a)[-2:]
     is_vector = np.ndim(b) == np.ndim(a) - 1
     right = b[..., None] if is_vector else b
-    found = _np.matmul(_pinv(a), right)
+    inverse = _inverted(a)
+    _check_rank(
+        "aten.linalg_lstsq", a, inverse, None, _rounding_alone(a) if rcond is None else rcond
+    )
+    found = _np.matmul(inverse, right)
     residuals = _np.zeros_like(found, shape=(0,))
     if rows > columns and driver != "gelsy":
         left_over = _np.matmul(a, found) - right

@@ -159,6 +159,7 @@ def _shares(name: str, terms: Any, groups: Groups, initial: Any) -> Any:
     if name == "prod":
         return _others(terms, groups) * (1.0 if initial is None else float(initial))
     if name in ("amax", "amin"):
+        terms = _np.where(groups.valid, terms, EMPTY[name])
         top = REDUCTIONS[name](terms, groups)[..., None]
         start = EMPTY[name] if initial is None else float(initial)
         reached = top >= start if name == "amax" else top <= start

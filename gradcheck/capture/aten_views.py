@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.capture.program import Rule
+from gradcheck.numbers.array import Batched
 from gradcheck.numbers.errors import NoRuleError
 
 
@@ -65,22 +66,21 @@ def _expand(x: Any, size: Sequence[int], **_: Any) -> Any:
 
 
 def _diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
-    """Return a view: of NumPy's, which cannot be written to, only the shape is taken."""
     moved = np.moveaxis(x, (dim1, dim2), (-2, -1))
-    rows, columns = moved.shape[-2:]
+    if isinstance(moved, Batched):
+        return moved.rearranged(_diagonal_of, (moved, offset), {})
+    return _diagonal_of(moved, offset)
+
+
+def _diagonal_of(matrix: Any, offset: int) -> Any:
+    """Return a view that may be written to, other than NumPy's."""
+    rows, columns = matrix.shape[-2:]
     row, column = max(0, -offset), max(0, offset)
     count = max(0, min(rows - row, columns - column))
-    if isinstance(x, np.ndarray):
-        step = moved.strides[-2] + moved.strides[-1]
-        corner = moved[..., row:, column:]
-        return np.lib.stride_tricks.as_strided(
-            corner, (*moved.shape[:-2], count), (*moved.strides[:-2], step)
-        )
-    flat = np.reshape(moved, (*moved.shape[:-2], rows * columns))
-    if not np.shares_memory(flat.parts[0], x.parts[0]):
-        return np.diagonal(moved, offset, -2, -1)
-    first = row * columns + column
-    return flat[..., first : first + count * (columns + 1) : columns + 1][..., :count]
+    step = matrix.strides[-2] + matrix.strides[-1]
+    return np.lib.stride_tricks.as_strided(
+        matrix[..., row:, column:], (*matrix.shape[:-2], count), (*matrix.strides[:-2], step)
+    )
 
 
 def _unfold(x: Any, dimension: int, size: int, step: int) -> Any:

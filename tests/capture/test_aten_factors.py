@@ -3,10 +3,11 @@ import pytest
 
 import gradcheck
 from gradcheck.capture.aten import rule_of
+from gradcheck.numbers.errors import NoRuleError
 from tests.capture.recording import check_arrays, check_balls, check_reals, recorder, torch
 
 linalg = torch.linalg
-SQUARE = np.array([[0.6, -1.8, 0.4], [2.3, 0.9, -0.2], [-1.1, 0.3, 1.5]])
+SQUARE = np.array([[0.6, -1.8, 0.4], [2.3, 0.9, -0.7], [-1.1, 0.3, 1.5]])
 TALL = np.vstack([SQUARE, [[0.7, 1.4, -0.9]]])
 STACK = np.stack([SQUARE, SQUARE[::-1] + 0.25])
 RIGHT = np.array([[0.3, -1.1], [0.8, 1.9], [0.6, -0.5]])
@@ -80,6 +81,14 @@ def test_triangular_factors_have_the_signs_of_lapack(mode):
         found = rule_of("aten.linalg_qr.default")(matrix, mode)
         for mine, wanted in zip(found, linalg.qr(torch.tensor(matrix), mode), strict=True):
             np.testing.assert_allclose(mine, wanted.numpy(), atol=1e-14)
+
+
+def test_inverses_of_what_may_have_lower_rank_are_refused():
+    pinv = rule_of("aten.linalg_pinv.atol_rtol_tensor")
+    np.testing.assert_allclose(pinv(SQUARE, rtol=np.float64(0.01)), np.linalg.inv(SQUARE))
+    for matrix, rtol in ((SQUARE, 0.9), (SQUARE - SQUARE[:1], 1e-15)):
+        with pytest.raises((NoRuleError, np.linalg.LinAlgError), match=r"lower rank|ingular"):
+            pinv(matrix, rtol=np.float64(rtol))
 
 
 @pytest.mark.parametrize("function", [torch.det, linalg.pinv, linalg.lu_factor, linalg.qr])
