@@ -60,8 +60,9 @@ def fixed(x: Any) -> Any:
         return np.asarray(x)
     held = x.decisive
     if held.dtype.hasobject:
-        is_known = all(one.fixed and one.constant.is_exact() for one in x.reals.flat)
-        held = _np.array([float(one.constant) for one in x.reals.flat])
+        reals: Any = getattr(x, "reals", held)
+        is_known = all(one.fixed and one.constant.is_exact() for one in reals.flat)
+        held = _np.array([float(one.constant) for one in reals.flat])
     else:
         is_known = x.constants is not None and bool(x.constants.all()) and not x.left_open.any()
     if not is_known:

@@ -210,7 +210,7 @@ def _check_rank(name: str, a: Any, inverse: Any, atol: Any, rtol: Any) -> None:
 
 
 def _rounding_alone(a: Any) -> float:
-    return float(np.finfo(format_of(a)).eps) * max(np.shape(a)[-2:])
+    return float(np.finfo(format_of(a)).eps) * int(max(np.shape(a)[-2:]))
 
 
 def _pinv(

@@ -63,7 +63,7 @@ def _gathered(grad: Any, sizes: Sequence[int], lines: Sequence[Taps]) -> Any:
 
 def format_of(like: Any) -> Any:
     """Return the type in which PyTorch computes where an element comes from."""
-    found = like.format if isinstance(like, Batched) else np.asarray(like).dtype
+    found: Any = getattr(like, "format", None) if isinstance(like, Batched) else like.dtype
     return (found or np.dtype(float)).type
 
 

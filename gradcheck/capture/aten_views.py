@@ -66,8 +66,8 @@ def _expand(x: Any, size: Sequence[int], **_: Any) -> Any:
 
 
 def _diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
-    moved = np.moveaxis(x, (dim1, dim2), (-2, -1))
-    if isinstance(moved, Batched):
+    moved: Any = np.moveaxis(x, (dim1, dim2), (-2, -1))
+    if isinstance(x, Batched):
         return moved.rearranged(_diagonal_of, (moved, offset), {})
     return _diagonal_of(moved, offset)
 
