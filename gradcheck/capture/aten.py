@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from gradcheck.capture.program import Rule
 
 TABLES = (
+    "aten_constructors",
     "aten_elementwise",
     "aten_reductions",
     "aten_fused",
@@ -17,6 +18,7 @@ TABLES = (
     "aten_indexing",
     "aten_segments",
     "aten_windows",
+    "aten_pooling",
     "aten_resizing",
     "aten_sampling",
     "aten_linalg",

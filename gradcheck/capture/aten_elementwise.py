@@ -1,14 +1,14 @@
-"""ATen's elementwise operations, constructors and copies, in NumPy's functions."""
+"""ATen's elementwise operations, in NumPy's functions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
-from math import factorial
 from typing import Any
 
 import numpy as np
 
+from gradcheck.capture.aten_constructors import with_in_place
+from gradcheck.capture.aten_special import lgamma, polygamma, sigmoid, special
 from gradcheck.capture.program import Rule
 from gradcheck.numbers.array import Batched, NoRuleError
 from gradcheck.numbers.formats import cast
@@ -75,50 +75,6 @@ def clamp(a: Any, min: Any = None, max: Any = None) -> Any:
     """Return the nearest numbers between two others."""
     a = a if min is None else _np.maximum(a, min)
     return a if max is None else _np.minimum(a, max)
-
-
-def special(name: str) -> Rule:
-    """Return the function of that name in `scipy.special`, which is imported when it is called."""
-
-    def rule(*operands: Any) -> Any:
-        return getattr(import_module("scipy.special"), name)(*operands)
-
-    return rule
-
-
-sigmoid = special("expit")
-_zeta = special("zeta")
-
-
-def _reflected(x: Any) -> tuple[Any, Any]:
-    """Return where numbers are negative, and 1 − x for these: Γ's functions are for positive."""
-    negative = x < 0
-    return negative, _np.where(negative, 1.0 - x, x)
-
-
-def _lgamma(x: Any) -> Any:
-    """Return log |Γ|; of negative numbers by reflection, as all that follow."""
-    negative, positive = _reflected(x)
-    found = special("gammaln")(positive)
-    sine = _np.sin(np.pi * _np.where(negative, x, 0.5))
-    return _np.where(negative, _np.log(np.pi / _np.absolute(sine)) - found, found)
-
-
-def _polygamma(order: int, x: Any) -> Any:
-    """Return a derivative of digamma: (−1)ⁿ ψₙ(1 − x) − ψₙ(x) is that of π·cot πx."""
-    negative, positive = _reflected(x)
-    if order:
-        found = (-1) ** (order + 1) * factorial(order) * _zeta(order + 1.0, positive)
-    else:
-        found = special("digamma")(positive)
-    polynomial = np.polynomial.Polynomial([0.0, 1.0])  # of the cotangent
-    for _ in range(order):
-        polynomial = polynomial.deriv() * np.polynomial.Polynomial([-1.0, 0.0, -1.0])
-    angle = np.pi * _np.where(negative, x, 0.5)
-    cotangent, slope = _np.cos(angle) / _np.sin(angle), 0.0
-    for coefficient in polynomial.coef[::-1]:
-        slope = slope * cotangent + float(coefficient)
-    return _np.where(negative, (-1) ** order * found - np.pi ** (order + 1) * slope, found)
 
 
 def _lerp(a: Any, b: Any, weight: Any) -> Any:
@@ -190,67 +146,6 @@ def _xor(a: Any, b: Any) -> Any:
     return function(a, b)
 
 
-def _copied(x: Any, *_: Any, **__: Any) -> Any:
-    return x.copy() if hasattr(x, "copy") else x
-
-
-def _kind(x: Any, dtype: Any) -> Any:
-    """Return the type of storage for a format; floats keep that of other floats."""
-    name = str(dtype).removeprefix("torch.")
-    if dtype is None or ("float" in name and np.dtype(x.dtype).kind == "f"):
-        return None
-    return np.dtype(float if "float" in name else name)
-
-
-def _to_copy(x: Any, *, dtype: Any = None, **_: Any) -> Any:
-    """Copy, in another format."""
-    return _copied(x) if dtype is None else cast(x, str(dtype).removeprefix("torch."))
-
-
-def _filled_like(value: float) -> Rule:
-    def rule(x: Any, *_: Any, dtype: Any = None, **__: Any) -> Any:
-        return _np.full_like(x, value, dtype=_kind(x, dtype))
-
-    return rule
-
-
-def _full_like(x: Any, value: Any, *_: Any, dtype: Any = None, **__: Any) -> Any:
-    return _np.full_like(x, value, dtype=_kind(x, dtype))
-
-
-def _new(value: float) -> Rule:
-    def rule(x: Any, shape: Any, *_: Any, dtype: Any = None, **__: Any) -> Any:
-        return _np.full_like(x, value, dtype=_kind(x, dtype), shape=tuple(shape))
-
-    return rule
-
-
-def _new_full(x: Any, shape: Any, value: Any, *_: Any, dtype: Any = None, **__: Any) -> Any:
-    return _np.full_like(x, value, dtype=_kind(x, dtype), shape=tuple(shape))
-
-
-def _write(x: Any, value: Any, *_: Any) -> Any:
-    """Write into an array; a scalar of NumPy's, which cannot be written to, gives way."""
-    if isinstance(x, np.generic):
-        return np.full_like(x, value)
-    x[...] = value
-    return x
-
-
-def in_place(rule: Rule) -> Rule:
-    """Write what a rule yields into its first operand."""
-
-    def writing(x: Any, *arguments: Any, **options: Any) -> Any:
-        return _write(x, rule(x, *arguments, **options))
-
-    return writing
-
-
-def with_in_place(rules: Mapping[str, Rule]) -> dict[str, Rule]:
-    """Add the operations that end in an underscore."""
-    return {**rules, **{f"{name}_": in_place(rule) for name, rule in rules.items()}}
-
-
 ARITHMETIC: Mapping[str, Rule] = {
     "add": _add,
     "sub": _sub,
@@ -298,8 +193,8 @@ ARITHMETIC: Mapping[str, Rule] = {
     "erf": special("erf"),
     "erfc": special("erfc"),
     "erfinv": special("erfinv"),
-    "lgamma": _lgamma,
-    "digamma": lambda x: _polygamma(0, x),
+    "lgamma": lgamma,
+    "digamma": lambda x: polygamma(0, x),
     "i0": special("i0"),
     "maximum": _np.maximum,
     "minimum": _np.minimum,
@@ -343,7 +238,7 @@ OTHERS: Mapping[str, Rule] = {
     "special_i1": special("i1"),
     "special_i1e": special("i1e"),
     "special_ndtri": special("ndtri"),
-    "polygamma": _polygamma,
+    "polygamma": polygamma,
     "where": _np.where,
     "frexp.Tensor": _frexp,
     "signbit": _signbit,
@@ -351,27 +246,6 @@ OTHERS: Mapping[str, Rule] = {
     "isnan": _np.isnan,
     "isinf": _np.isinf,
     "isfinite": _np.isfinite,
-    "detach": lambda x: x,
-    "alias": lambda x: x,
-    "lift_fresh": lambda x: x,
-    "lift_fresh_copy": _copied,
-    "contiguous": lambda x, **_: x,
-    "clone": _copied,
-    "_to_copy": _to_copy,
-    "zeros_like": _filled_like(0.0),
-    "ones_like": _filled_like(1.0),
-    "empty_like": _filled_like(0.0),
-    "full_like": _full_like,
-    "new_zeros": _new(0.0),
-    "new_ones": _new(1.0),
-    "new_empty": _new(0.0),
-    "new_empty_strided": _new(0.0),
-    "new_full": _new_full,
-    "copy": lambda x, source, *_: _np.broadcast_to(source, x.shape).copy(),
-    "copy_": _write,
-    "fill_": _write,
-    "fill": lambda x, value: _np.full_like(x, value),
-    "zero_": lambda x: _write(x, 0.0),
 }
 
 RULES: Mapping[str, Rule] = {

@@ -256,17 +256,19 @@ def _written(rule: Rule) -> Rule:
 
 RULES: Mapping[str, Rule] = {
     f"aten.{name}": _written(rule)
-    for name, rule in {
-        "linalg_lu_factor_ex": _lu_factored,
-        "linalg_lu": lambda a, pivot=True: unpacked(*_lu(a, pivot=pivot)),
-        "lu_unpack": unpacked,
-        "linalg_lu_solve": _lu_solve,
-        "linalg_qr": _qr,
-        "linalg_householder_product": _householder_product,
-        "ormqr": _ormqr,
-        "linalg_pinv": _pinv,
-        "linalg_lstsq": _lstsq,
-        "_linalg_check_errors": lambda *_, **__: (),
-    }.items()
+    for name, rule in dict[str, Rule](
+        {
+            "linalg_lu_factor_ex": _lu_factored,
+            "linalg_lu": lambda a, pivot=True: unpacked(*_lu(a, pivot=pivot)),
+            "lu_unpack": unpacked,
+            "linalg_lu_solve": _lu_solve,
+            "linalg_qr": _qr,
+            "linalg_householder_product": _householder_product,
+            "ormqr": _ormqr,
+            "linalg_pinv": _pinv,
+            "linalg_lstsq": _lstsq,
+            "_linalg_check_errors": lambda *_, **__: (),
+        }
+    ).items()
 }
 """The rules, by the names of ATen."""

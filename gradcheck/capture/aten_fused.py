@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.capture.aten_elementwise import clamp, sigmoid, special, with_in_place
+from gradcheck.capture.aten_constructors import with_in_place
+from gradcheck.capture.aten_elementwise import clamp
 from gradcheck.capture.aten_reductions import vector_norm
+from gradcheck.capture.aten_special import sigmoid, special
 from gradcheck.capture.program import Rule
 from gradcheck.numbers.errors import NoRuleError
 
