@@ -79,7 +79,9 @@ def _index_add_(x: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) ->
 
 
 def _index_copy_(x: Any, dim: int, index: Any, source: Any) -> Any:
-    x[along(x, dim, index)] = source
+    x[along(x, dim, index) if np.ndim(x) else ...] = (
+        source if np.ndim(x) else np.reshape(source, ())
+    )
     return x
 
 

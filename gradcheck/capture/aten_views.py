@@ -6,7 +6,6 @@ Those that are views in PyTorch return views, so that what is written to one is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -67,9 +66,13 @@ def _expand(x: Any, size: Sequence[int], **_: Any) -> Any:
 
 def _diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     moved: Any = np.moveaxis(x, (dim1, dim2), (-2, -1))
-    if isinstance(x, Batched):
+    if _is_number(x):
         return moved.rearranged(_diagonal_of, (moved, offset), {})
     return _diagonal_of(moved, offset)
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, Batched)
 
 
 def _diagonal_of(matrix: Any, offset: int) -> Any:
@@ -244,41 +247,18 @@ COPIES: Mapping[str, Rule] = {
 
 
 def _strided(x: Any, shape: Any, strides: Any, offset: Any = None) -> Any:
-    """Look at a part of what is stored by rows, or at all of it, its axes in another order.
-
-    The part is one that slices can tell: of windows that overlap there is no view.
-    """
-    order = sorted(range(len(shape)), key=lambda axis: -strides[axis])
-    rows, steps = ([one[axis] for axis in order] for one in (shape, strides))
-    start, count = offset or 0, prod(rows)
-    by_rows = _steps(rows)
-    if all(n == 1 or a == b for n, a, b in zip(rows, steps, by_rows, strict=True)):
-        found = np.reshape(x, (-1,))[start : start + count]
-    else:
-        found = x[_slices(np.shape(x), rows, steps, start)]
-    return np.transpose(np.reshape(found, tuple(rows)), np.argsort(order).tolist())
+    """Look at parts of what is stored by rows, which may overlap."""
+    where = tuple(shape), tuple(strides), offset or 0
+    return x.rearranged(_strided_of, (x, *where), {}) if _is_number(x) else _strided_of(x, *where)
 
 
-def _steps(shape: Sequence[int]) -> list[int]:
-    """Return how far apart neighbours along each axis are in what is stored by rows."""
-    return [prod(shape[place + 1 :]) for place in range(len(shape))]
-
-
-def _slices(shape: Any, rows: Sequence[int], steps: Sequence[int], start: int) -> tuple[Any, ...]:
-    """Return the slices that look at a part, each wanted axis along one that there is."""
-    unused = [axis for axis, size in enumerate(shape) if size > 1]
-    places = [int(place) for place in np.unravel_index(start, shape)]
-    found: list[Any] = [slice(place, place + 1) for place in places]
-    for size, step in zip(rows, steps, strict=True):
-        axis = next((axis for axis in unused if step and step % _steps(shape)[axis] == 0), None)
-        stride = step // _steps(shape)[axis] if axis is not None else 0
-        if size == 1:
-            continue
-        if axis is None or places[axis] + (size - 1) * stride >= shape[axis]:
-            raise NoRuleError("no rule for aten.as_strided of a part", "aten.as_strided")
-        unused = unused[unused.index(axis) + 1 :]
-        found[axis] = slice(places[axis], places[axis] + (size - 1) * stride + 1, stride)
-    return tuple(found)
+def _strided_of(array: Any, shape: Any, strides: Any, offset: int) -> Any:
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    if not array.flags.c_contiguous or last >= array.size:
+        raise NoRuleError("no rule for aten.as_strided of what is stored apart", "aten.as_strided")
+    flat = array.reshape(-1)[offset:]
+    steps = [step * flat.itemsize for step in strides]
+    return np.lib.stride_tricks.as_strided(flat, shape, steps)
 
 
 def _copied(result: Any) -> Any:
