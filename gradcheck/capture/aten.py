@@ -10,13 +10,19 @@ from importlib.util import find_spec
 from gradcheck.capture.program import Rule
 
 TABLES = (
+    "aten_constructors",
     "aten_elementwise",
     "aten_reductions",
     "aten_fused",
     "aten_views",
     "aten_indexing",
+    "aten_segments",
     "aten_windows",
+    "aten_pooling",
+    "aten_resizing",
+    "aten_sampling",
     "aten_linalg",
+    "aten_factors",
 )
 
 

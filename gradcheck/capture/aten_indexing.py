@@ -12,7 +12,7 @@ import numpy as np
 
 from gradcheck.capture.aten_sorting import RULES as SORTING
 from gradcheck.capture.aten_views import along
-from gradcheck.capture.gathering import added, gathered_sums, is_plain, numbered
+from gradcheck.capture.gathering import added, is_plain, lanes, numbered
 from gradcheck.capture.program import Rule
 from gradcheck.numbers.errors import NoRuleError
 
@@ -71,12 +71,17 @@ def _index_select(x: Any, dim: int, index: Any) -> Any:
 
 def _index_add_(x: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Any:
     source = source if alpha == 1 else source * alpha
+    if not np.ndim(x):
+        x[...] = added(x, np.zeros(np.shape(index), int), source)
+        return x
     x[...] = added(x, numbered(np.shape(x))[along(x, dim, index)], source)
     return x
 
 
 def _index_copy_(x: Any, dim: int, index: Any, source: Any) -> Any:
-    x[along(x, dim, index)] = source
+    x[along(x, dim, index) if np.ndim(x) else ...] = (
+        source if np.ndim(x) else np.reshape(source, ())
+    )
     return x
 
 
@@ -91,15 +96,8 @@ def _put_(x: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
     return x
 
 
-def _lanes(x: Any, dim: int, index: Any) -> tuple[Any, ...]:
-    """Return an index of all axes: the given one along `dim`, else each its own place."""
-    ndim = np.ndim(index)
-    grid = np.ogrid[tuple(slice(0, n) for n in np.shape(index))]
-    return tuple(index if axis == dim % ndim else grid[axis] for axis in range(ndim))
-
-
 def _gather(x: Any, dim: int, index: Any, **_: Any) -> Any:
-    return x[_lanes(x, dim, index)] if np.ndim(x) else np.reshape(x, np.shape(index))
+    return x[lanes(x, dim, index)] if np.ndim(x) else np.reshape(x, np.shape(index))
 
 
 def _part(source: Any, index: Any) -> Any:
@@ -115,7 +113,7 @@ def _scatter_(x: Any, dim: int, index: Any, source: Any, *, reduce: str | None =
     if not np.ndim(x):
         x[...] = source
     else:
-        x[_lanes(x, dim, index)] = _part(source, index)
+        x[lanes(x, dim, index)] = _part(source, index)
     return x
 
 
@@ -125,7 +123,7 @@ def _scatter_add_(x: Any, dim: int, index: Any, source: Any) -> Any:
         return x
     source = np.broadcast_to(_part(source, index), np.shape(index))
     if is_plain(index):
-        x[...] = added(x, numbered(np.shape(x))[_lanes(x, dim, index)], source)
+        x[...] = added(x, numbered(np.shape(x))[lanes(x, dim, index)], source)
         return x
     # Which element goes where differs from sample to sample: a product with a matrix of masks.
     axis, shape = dim % np.ndim(x), np.shape(x)
@@ -135,21 +133,6 @@ def _scatter_add_(x: Any, dim: int, index: Any, source: Any) -> Any:
         np.moveaxis(sums, -1, axis)
     )
     return x
-
-
-def _scatter_reduce(
-    x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True
-) -> Any:
-    """Add up what goes to one place, or take the mean of it."""
-    if reduce not in ("sum", "mean") or not is_plain(index):
-        name = "aten.scatter_reduce.two"
-        raise NoRuleError(f"there is no rule for {name} with reduce={reduce!r}", name)
-    shape = np.shape(x)
-    places = numbered(shape)[_lanes(x, dim, index)].reshape(-1)
-    count = np.bincount(places, minlength=int(np.prod(shape))).reshape(shape)
-    start = x if include_self else np.where(count > 0, 0.0, x)
-    total = _scatter_add_(start.copy(), dim, index, source)
-    return total if reduce == "sum" else total / np.maximum(count + include_self, 1)
 
 
 def _masked_select(x: Any, mask: Any) -> Any:
@@ -189,73 +172,6 @@ def _embedding(weight: Any, indices: Any, *_: Any, **__: Any) -> Any:
     return weight[indices] if is_plain(indices) else _index(weight, [indices])
 
 
-def _embedding_backward(
-    grad: Any, indices: Any, count: int, padding: int = -1, by_frequency: bool = False
-) -> Any:
-    width = np.shape(grad)[-1]
-    rows = np.moveaxis(np.reshape(grad, (-1, width)), 0, -1)
-    places = indices.reshape(-1)
-    if by_frequency:
-        rows = rows / np.bincount(places, minlength=count)[places]
-    kept = np.flatnonzero(places != padding)
-    return np.transpose(gathered_sums(rows[:, kept], places[kept], count)).copy()
-
-
-def _bags(indices: Any, offsets: Any, last_included: bool) -> Any:
-    starts = offsets[:-1] if last_included else offsets
-    return np.searchsorted(starts, np.arange(len(indices)), side="right") - 1, len(starts)
-
-
-SUM, MEAN = 0, 1
-"""Modes of an embedding bag."""
-
-
-def _embedding_bag(
-    weight: Any,
-    indices: Any,
-    offsets: Any,
-    scale_grad_by_freq: bool = False,
-    mode: int = SUM,
-    sparse: bool = False,
-    per_sample_weights: Any = None,
-    include_last_offset: bool = False,
-    padding_idx: int = -1,
-) -> Any:
-    if mode not in (SUM, MEAN) or padding_idx >= 0:
-        name = "aten._embedding_bag.default"
-        raise NoRuleError(f"there is no rule for {name} with a maximum or with padding", name)
-    bags, count = _bags(indices, offsets, include_last_offset)
-    rows = weight[indices]
-    if per_sample_weights is not None:
-        rows = rows * per_sample_weights[:, None]
-    sums = np.transpose(gathered_sums(np.transpose(rows), bags, count))
-    sizes = np.bincount(bags, minlength=count)
-    result = sums / np.maximum(sizes, 1)[:, None] if mode == MEAN else sums.copy()
-    return result, bags, sizes, sizes * 0
-
-
-def _embedding_bag_backward(
-    grad: Any,
-    indices: Any,
-    offsets: Any,
-    bags: Any,
-    sizes: Any,
-    maxima: Any,
-    count: int,
-    scale_grad_by_freq: bool,
-    mode: int,
-    sparse: bool,
-    per_sample_weights: Any,
-    padding_idx: int = -1,
-) -> Any:
-    if mode == MEAN:
-        grad = grad / np.maximum(sizes, 1)[:, None]
-    rows = grad[_bags(indices, offsets, len(np.shape(grad)) == 0)[0]]
-    if per_sample_weights is not None:
-        rows = rows * per_sample_weights[:, None]
-    return _embedding_backward(rows, indices, count, padding_idx, scale_grad_by_freq)
-
-
 def _copying(rule: Rule) -> Rule:
     """Return the rule that works on a copy of the first operand."""
     return lambda x, *args, **options: rule(x.copy(), *args, **options)
@@ -286,17 +202,12 @@ RULES: Mapping[str, Rule] = {
                 "index_select": _index_select,
                 "take": _take,
                 "gather": _gather,
-                "scatter_reduce": _scatter_reduce,
                 "masked_select": _masked_select,
                 "masked_scatter": _masked_scatter,
                 "masked_scatter_": _masked_scatter_,
                 "masked_scatter_backward": _masked_scatter_backward,
                 "nonzero": lambda x: np.stack(np.nonzero(x), axis=-1),
                 "embedding": _embedding,
-                "embedding_dense_backward": _embedding_backward,
-                "_embedding_bag": _embedding_bag,
-                "_embedding_bag_forward_only": _embedding_bag,
-                "_embedding_bag_dense_backward": _embedding_bag_backward,
             }
         ).items()
     },

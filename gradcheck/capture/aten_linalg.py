@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from gradcheck.capture.program import Rule
-from gradcheck.numbers.errors import NoRuleError
 
 _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
@@ -102,12 +101,12 @@ def _attention_backward(
 # Linear algebra
 
 
-def _no_error(x: Any) -> Any:
+def no_error(x: Any) -> Any:
     """Return the report of a factorisation that has succeeded."""
     return np.zeros(np.shape(x)[:-2], np.int32)
 
 
-def _solve(a: Any, b: Any, left: bool = True) -> Any:
+def solve(a: Any, b: Any, left: bool = True) -> Any:
     """Solve AX = B; of vectors as many as there are matrices, or XA = B."""
     vector = b.ndim == 1 or (b.ndim == a.ndim - 1 and b.shape == a.shape[:-1])
     b = b[..., None] if vector else b
@@ -121,7 +120,7 @@ def _solve(a: Any, b: Any, left: bool = True) -> Any:
 def _solve_ex(
     a: Any, b: Any, *, left: bool = True, check_errors: bool = False
 ) -> tuple[Any, Any, Any, Any]:
-    return _solve(a, b, left), *factored(a), _no_error(a)
+    return solve(a, b, left), *factored(a), no_error(a)
 
 
 def factored(a: Any) -> tuple[Any, Any]:
@@ -133,14 +132,6 @@ def factored(a: Any) -> tuple[Any, Any]:
     return _np.ones_like(a), a
 
 
-def _lu_solve(
-    factors: Any, matrix: Any, b: Any, *, left: bool = True, adjoint: bool = False
-) -> Any:
-    if np.ndim(matrix) != np.ndim(factors):
-        raise NoRuleError("no rule for factors from elsewhere", "aten.linalg_lu_solve")
-    return _solve(transposed(matrix) if adjoint else matrix, b, left)
-
-
 def _triangle(a: Any, upper: bool, unit: bool) -> Any:
     part = _np.triu(a, 1 if unit else 0) if upper else _np.tril(a, -1 if unit else 0)
     return part + np.eye(a.shape[-1]) if unit else part
@@ -149,14 +140,14 @@ def _triangle(a: Any, upper: bool, unit: bool) -> Any:
 def _solve_triangular(
     a: Any, b: Any, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Any:
-    return _solve(_triangle(a, upper, unitriangular), b, left)
+    return solve(_triangle(a, upper, unitriangular), b, left)
 
 
 def _triangular_solve(
     b: Any, a: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> tuple[Any, Any]:
     a = _triangle(a, upper, unitriangular)
-    return _solve(transposed(a) if transpose else a, b), a
+    return solve(transposed(a) if transpose else a, b), a
 
 
 def _cholesky(a: Any, upper: bool = False) -> Any:
@@ -169,12 +160,12 @@ def _cholesky(a: Any, upper: bool = False) -> Any:
 
 
 def _cholesky_ex(a: Any, *, upper: bool = False, check_errors: bool = False) -> tuple[Any, Any]:
-    return _cholesky(a, upper), _no_error(a)
+    return _cholesky(a, upper), no_error(a)
 
 
 def _cholesky_solve(b: Any, factor: Any, upper: bool = False) -> Any:
     lower = transposed(_np.triu(factor)) if upper else _np.tril(factor)
-    return _solve(_np.matmul(lower, transposed(lower)), b)
+    return solve(_np.matmul(lower, transposed(lower)), b)
 
 
 def _cholesky_inverse(factor: Any, upper: bool = False) -> Any:
@@ -216,10 +207,9 @@ RULES: Mapping[str, Rule] = {
         "_scaled_dot_product_flash_attention_for_cpu": _attention,
         "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
         "_linalg_solve_ex": _solve_ex,
-        "linalg_lu_solve": _lu_solve,
         "linalg_solve_triangular": _solve_triangular,
         "triangular_solve": _triangular_solve,
-        "linalg_inv_ex": lambda a, check_errors=False: (_np.linalg.inv(a), _no_error(a)),
+        "linalg_inv_ex": lambda a, check_errors=False: (_np.linalg.inv(a), no_error(a)),
         "linalg_cholesky_ex": _cholesky_ex,
         "cholesky": _cholesky,
         "cholesky_solve": _cholesky_solve,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.capture.aten_elementwise import truth
 from gradcheck.capture.program import Rule
 
 _np: Any = np
@@ -86,9 +87,10 @@ def _along(function: Any) -> Rule:
     return rule
 
 
-def _vector_norm(
+def vector_norm(
     x: Any, order: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Any:
+    """Return (Σ|x|^order)^(1/order), and what that tends to or counts at its ends."""
     axes, size = _axes(dim), _np.absolute(x)
     if order == float("inf"):
         return _np.max(size, axis=axes, keepdims=keepdim)
@@ -104,7 +106,7 @@ def _vector_norm(
 
 
 def _norm(x: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    return _vector_norm(x, 2 if p is None else p, dim, keepdim)
+    return vector_norm(x, 2 if p is None else p, dim, keepdim)
 
 
 def _logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
@@ -169,10 +171,10 @@ RULES: Mapping[str, Rule] = {
         "min.other": _np.minimum,
         "argmax": _argument(_np.argmax),
         "argmin": _argument(_np.argmin),
-        "any": _along(_np.any),
-        "all": _along(_np.all),
+        "any": _along(lambda x, **options: _np.any(truth(x), **options)),
+        "all": _along(lambda x, **options: _np.all(truth(x), **options)),
         "prod": _prod,
-        "linalg_vector_norm": _vector_norm,
+        "linalg_vector_norm": vector_norm,
         "norm": _norm,
         "logsumexp": _logsumexp,
         "_softmax": _softmax,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.capture.program import Rule
+from gradcheck.numbers.formats import cast
 from gradcheck.numbers.products import axes_of
 
 
@@ -56,6 +57,37 @@ def _median_along(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
     return _kth(x, (np.shape(x)[dim] + 1) // 2, dim, keepdim)
 
 
+def _nanmedian_along(x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
+    """Return the median of what are numbers; the others come last, and alone if there are none."""
+    if not np.ndim(x):
+        return x.copy(), np.zeros((), int)
+    count = np.sum(np.where(np.isnan(x), 0.0, 1.0), axis=dim, keepdims=True)
+    order = _order(np.where(np.isnan(x), np.inf, x), dim, descending=False)
+    behind = 2.0 * np.cumsum(np.ones(np.shape(x)), axis=dim) - count  # 0 or 1 in the middle
+    middle = np.logical_or(np.equal(behind, 0), np.equal(behind, 1))
+    place = cast(np.sum(np.where(middle, order, 0), axis=dim, keepdims=True), "int64")
+    value = np.take_along_axis(x, place, axis=dim)
+    if keepdim:
+        return value, place
+    return np.squeeze(value, dim), np.squeeze(place, dim)
+
+
+def _mode(x: Any, dim: int = -1, keepdim: bool = False) -> tuple[Any, Any]:
+    """Return the number that occurs most often, the smallest one of several; its last place."""
+    if not np.ndim(x):
+        return x.copy(), np.zeros((), int)
+    values, order = _sorted(np.moveaxis(x, dim, -1))
+    alike = np.equal(values[..., :, None], values[..., None, :])
+    count = np.sum(np.where(alike, 1.0, 0.0), axis=-1)
+    first = np.argmax(count, axis=-1, keepdims=True)
+    last = cast(first + np.take_along_axis(count, first, axis=-1) - 1.0, "int64")
+    place = np.take_along_axis(order, last, axis=-1)
+    value = np.take_along_axis(values, last, axis=-1)
+    if keepdim:
+        return np.moveaxis(value, -1, dim), np.moveaxis(place, -1, dim)
+    return value[..., 0], place[..., 0]
+
+
 def _accumulated(function: Callable[[Any, Any], Any]) -> Rule:
     """Return the rule that applies a function of what was found so far and the next element."""
 
@@ -96,6 +128,9 @@ RULES: Mapping[str, Rule] = {
     "aten.kthvalue": _kth,
     "aten.median.default": _median,
     "aten.median.dim": _median_along,
+    "aten.nanmedian.default": lambda x: _nanmedian_along(np.ravel(x), 0)[0],
+    "aten.nanmedian.dim": _nanmedian_along,
+    "aten.mode": _mode,
     "aten.cumsum": _cumsum,
     "aten.cumprod": _accumulated(np.multiply),
     "aten.logcumsumexp": _accumulated(np.logaddexp),

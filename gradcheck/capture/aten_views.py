@@ -6,12 +6,12 @@ Those that are views in PyTorch return views, so that what is written to one is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from gradcheck.capture.program import Rule
+from gradcheck.numbers.array import Batched
 from gradcheck.numbers.errors import NoRuleError
 
 
@@ -65,18 +65,25 @@ def _expand(x: Any, size: Sequence[int], **_: Any) -> Any:
 
 
 def _diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
-    """Return a view: of NumPy's, which cannot be written to, only the shape is taken."""
-    moved = np.moveaxis(x, (dim1, dim2), (-2, -1))
-    rows, columns = moved.shape[-2:]
+    moved: Any = np.moveaxis(x, (dim1, dim2), (-2, -1))
+    if _is_number(x):
+        return moved.rearranged(_diagonal_of, (moved, offset), {})
+    return _diagonal_of(moved, offset)
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, Batched)
+
+
+def _diagonal_of(matrix: Any, offset: int) -> Any:
+    """Return a view that may be written to, other than NumPy's."""
+    rows, columns = matrix.shape[-2:]
     row, column = max(0, -offset), max(0, offset)
     count = max(0, min(rows - row, columns - column))
-    if isinstance(x, np.ndarray):
-        step = moved.strides[-2] + moved.strides[-1]
-        corner = moved[..., row:, column:]
-        return np.lib.stride_tricks.as_strided(
-            corner, (*moved.shape[:-2], count), (*moved.strides[:-2], step)
-        )
-    return np.diagonal(moved, offset, -2, -1)
+    step = matrix.strides[-2] + matrix.strides[-1]
+    return np.lib.stride_tricks.as_strided(
+        matrix[..., row:, column:], (*matrix.shape[:-2], count), (*matrix.strides[:-2], step)
+    )
 
 
 def _unfold(x: Any, dimension: int, size: int, step: int) -> Any:
@@ -240,15 +247,18 @@ COPIES: Mapping[str, Rule] = {
 
 
 def _strided(x: Any, shape: Any, strides: Any, offset: Any = None) -> Any:
-    """Look at all elements of what is stored by rows, its axes in another order."""
-    order = sorted(range(len(shape)), key=lambda axis: -strides[axis])
-    rows = [shape[axis] for axis in order]
-    by_rows = [prod(rows[place + 1 :]) for place in range(len(rows))]
-    wanted = [strides[axis] for axis in order]
-    alike = all(n == 1 or a == b for n, a, b in zip(rows, by_rows, wanted, strict=True))
-    if offset or prod(rows) != prod(np.shape(x)) or not alike:
-        raise NoRuleError("no rule for aten.as_strided of a part", "aten.as_strided")
-    return np.transpose(np.reshape(x, tuple(rows)), np.argsort(order).tolist())
+    """Look at parts of what is stored by rows, which may overlap."""
+    where = tuple(shape), tuple(strides), offset or 0
+    return x.rearranged(_strided_of, (x, *where), {}) if _is_number(x) else _strided_of(x, *where)
+
+
+def _strided_of(array: Any, shape: Any, strides: Any, offset: int) -> Any:
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    if not array.flags.c_contiguous or last >= array.size:
+        raise NoRuleError("no rule for aten.as_strided of what is stored apart", "aten.as_strided")
+    flat = array.reshape(-1)[offset:]
+    steps = [step * flat.itemsize for step in strides]
+    return np.lib.stride_tricks.as_strided(flat, shape, steps)
 
 
 def _copied(result: Any) -> Any:
@@ -264,6 +274,7 @@ RULES: Mapping[str, Rule] = {
             **{f"{name}_": VIEWS[name] for name in ("t", "transpose", "squeeze", "unsqueeze")},
             "unfold": _unfold,
             "as_strided.default of rows": _strided,
+            "as_strided_scatter.default of rows": _written(_strided),
             "flip": _flip,
             "roll": _roll,
             "repeat": _repeat,

@@ -1,4 +1,4 @@
-"""ATen's operations on windows: convolution, pooling, padding, resizing.
+"""ATen's operations on windows: convolution, and windows as columns.
 
 A window is a row of a table of places in the flattened plane. So a convolution, transposed or not,
 and each of its gradients is a gather and one sum of products.
@@ -35,7 +35,7 @@ class Windows(NamedTuple):
     shape: tuple[int, ...]
 
 
-def _windows(sizes: Sizes, lines: Sequence[tuple[Places, NDArray[np.bool_]]]) -> Windows:
+def windows_of(sizes: Sizes, lines: Sequence[tuple[Places, NDArray[np.bool_]]]) -> Windows:
     """Combine the windows along each axis, their places and which of these there are."""
     places: Any = np.zeros((1, 1), int)
     valid: Any = np.ones((1, 1), bool)
@@ -52,16 +52,17 @@ def _line(size: int, count: int, kernel: int, stride: int, padding: int, dilatio
     return places, (places >= 0) & (places < size)
 
 
-def _sliding(
+def sliding(
     sizes: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, ceil: bool = False
 ) -> Windows:
+    """Return windows of a kernel's size that move on by strides; the last may hang over."""
     lines = []
     for n, k, s, p, d in zip(sizes, kernel, stride, padding, dilation, strict=True):
         room = n + 2 * p - d * (k - 1) - 1
         count = -(-room // s) + 1 if ceil else room // s + 1
         count -= ceil and (count - 1) * s >= n + p
         lines.append(_line(n, count, k, s, p, d))
-    return _windows(sizes, lines)
+    return windows_of(sizes, lines)
 
 
 def _reached(
@@ -75,16 +76,16 @@ def _reached(
     for n, m, k, s, p, d in zip(sizes, given, kernel, stride, padding, dilation, strict=True):
         starts = np.arange(n)[:, None] + p - np.arange(k) * d
         lines.append((starts // s, (starts % s == 0) & (starts >= 0) & (starts // s < m)))
-    return _windows(given, lines)
+    return windows_of(given, lines)
 
 
-def _flat(x: Any, axes: int) -> Any:
+def flat(x: Any, axes: int) -> Any:
     """Make one axis of the last axes."""
     shape = np.shape(x)
     return np.reshape(x, (*shape[: len(shape) - axes], prod(shape[len(shape) - axes :])))
 
 
-def _each(value: Any, axes: int) -> list[int]:
+def each(value: Any, axes: int) -> list[int]:
     """Return a number for each axis."""
     given = [value] if isinstance(value, int) else list(value)
     return given * axes if len(given) == 1 else given
@@ -95,7 +96,7 @@ def _each(value: Any, axes: int) -> list[int]:
 
 def _columns(x: Any, windows: Windows, groups: int) -> Any:
     """Return the windows of each group's channels, shape `(n, groups, windows, channels, k)`."""
-    found = taken(_flat(x, len(windows.shape)), windows.places, windows.valid)
+    found = taken(flat(x, len(windows.shape)), windows.places, windows.valid)
     n, channels, count, k = np.shape(found)
     found = np.reshape(found, (n, groups, channels // groups, count, k))
     return np.swapaxes(found, 2, 3)
@@ -134,9 +135,9 @@ def _convolution(
     transposed: bool, output_padding: Any, groups: int, *_: Any,
 ) -> Any:  # fmt: skip
     kernel, sizes = np.shape(weight)[2:], np.shape(x)[2:]
-    s, p, d = (_each(one, len(kernel)) for one in (stride, padding, dilation))
+    s, p, d = (each(one, len(kernel)) for one in (stride, padding, dilation))
     if transposed:
-        extra = _each(output_padding, len(kernel))
+        extra = each(output_padding, len(kernel))
         full = [
             (n - 1) * step - 2 * pad + far * (k - 1) + more + 1
             for n, k, step, pad, far, more in zip(sizes, kernel, s, p, d, extra, strict=True)
@@ -144,7 +145,7 @@ def _convolution(
         windows = _reached(full, sizes, kernel, s, p, d)
         result = _contract(x, _exchanged(weight, groups), windows, groups)
     else:
-        result = _contract(x, weight, _sliding(sizes, kernel, s, p, d), groups)
+        result = _contract(x, weight, sliding(sizes, kernel, s, p, d), groups)
     return result if bias is None else result + np.reshape(bias, (-1, *[1] * len(kernel)))
 
 
@@ -153,9 +154,9 @@ def _convolution_backward(
     transposed: bool, output_padding: Any, groups: int, wanted: Sequence[bool], *_: Any,
 ) -> Any:  # fmt: skip
     kernel, axes = np.shape(weight)[2:], np.ndim(weight) - 2
-    s, p, d = (_each(one, axes) for one in (stride, padding, dilation))
+    s, p, d = (each(one, axes) for one in (stride, padding, dilation))
     large, small = (grad, x) if transposed else (x, grad)
-    windows = _sliding(np.shape(large)[2:], kernel, s, p, d)
+    windows = sliding(np.shape(large)[2:], kernel, s, p, d)
     to_input, to_weight = None, None
     if wanted[0] and transposed:
         to_input = _contract(grad, weight, windows, groups)
@@ -168,151 +169,12 @@ def _convolution_backward(
     return to_input, to_weight, to_bias
 
 
-# Pooling
-
-
-def _maxima(x: Any, windows: Windows) -> tuple[Any, Any]:
-    """Return the largest of each window, and where in the plane it is."""
-    first = np.argmax(windows.valid, axis=1)[:, None]  # stands for what is not there
-    known = np.take_along_axis(windows.places, first, 1)
-    places = np.where(windows.valid, windows.places, known)
-    candidates = _flat(x, len(windows.shape))[..., places]
-    chosen = np.argmax(candidates, axis=-1, keepdims=True)
-    table = np.full_like(chosen, places, shape=np.shape(candidates))
-    indices = np.take_along_axis(table, chosen, axis=-1)[..., 0]
-    shape = *np.shape(x)[: np.ndim(x) - len(windows.shape)], *windows.shape
-    return np.reshape(np.max(candidates, axis=-1), shape), np.reshape(indices, shape)
-
-
-def _maxima_backward(grad: Any, x: Any, windows: Windows, indices: Any) -> Any:
-    axes = len(windows.shape)
-    owners, _ = np.nonzero(windows.valid)
-    places = windows.places[windows.valid]
-    chosen = _flat(indices, axes)[..., owners] == places
-    given = np.where(chosen, _flat(grad, axes)[..., owners], 0.0)
-    size = prod(np.shape(x)[np.ndim(x) - axes :])
-    return np.reshape(gathered_sums(given, places, size), np.shape(x))
-
-
-def _pools(
-    x: Any, axes: int, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool
-) -> Windows:
-    sizes = np.shape(x)[np.ndim(x) - axes :]
-    kernel = _each(kernel, axes)
-    stride = _each(stride, axes) if stride else kernel
-    return _sliding(sizes, kernel, stride, _each(padding, axes), _each(dilation, axes), ceil)
-
-
-def _max_pool(axes: int) -> Rule:
-    def pool(
-        x: Any, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1,
-        ceil: bool = False,
-    ) -> Any:  # fmt: skip
-        return _maxima(x, _pools(x, axes, kernel, stride, padding, dilation, ceil))
-
-    return pool
-
-
-def _max_pool_backward(axes: int) -> Rule:
-    def backward(
-        grad: Any, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil: bool,
-        indices: Any,
-    ) -> Any:  # fmt: skip
-        windows = _pools(x, axes, kernel, stride, padding, dilation, ceil)
-        return _maxima_backward(grad, x, windows, indices)
-
-    return backward
-
-
-def _adaptive(sizes: Sizes, wanted: Sizes) -> Windows:
-    lines = []
-    for n, m in zip(sizes, wanted, strict=True):
-        start, end = np.arange(m) * n // m, -(-(np.arange(m) + 1) * n // m)
-        places = start[:, None] + np.arange((end - start).max())
-        lines.append((places, places < end[:, None]))
-    return _windows(sizes, lines)
-
-
-def _means(x: Any, windows: Windows, divisors: Any) -> Any:
-    axes = len(windows.shape)
-    sums = np.sum(taken(_flat(x, axes), windows.places, windows.valid), axis=-1)
-    return np.reshape(sums / divisors, (*np.shape(x)[: np.ndim(x) - axes], *windows.shape))
-
-
-def _means_backward(grad: Any, shape: Sizes, windows: Windows, divisors: Any) -> Any:
-    axes = len(windows.shape)
-    owners, _ = np.nonzero(windows.valid)
-    shares = (_flat(grad, axes) / divisors)[..., owners]
-    size = prod(shape[len(shape) - axes :])
-    return np.reshape(gathered_sums(shares, windows.places[windows.valid], size), tuple(shape))
-
-
-def _averages(
-    x: Any, axes: int, kernel: Any, stride: Any = (), padding: Any = 0, ceil: bool = False,
-    with_padding: bool = True, divisor: int | None = None,
-) -> tuple[Windows, Any]:  # fmt: skip
-    """Return windows, and what their sums are divided by."""
-    windows = _pools(x, axes, kernel, stride, padding, 1, ceil)
-    if divisor is not None:
-        return windows, float(divisor)
-    if not with_padding:
-        return windows, windows.valid.sum(1).astype(float)
-    sizes, kernel = np.shape(x)[np.ndim(x) - axes :], _each(kernel, axes)
-    strides, pads = _each(stride, axes) if stride else kernel, _each(padding, axes)
-    counts = np.ones(1)
-    for n, k, s, p, m in zip(sizes, kernel, strides, pads, windows.shape, strict=True):
-        start = np.arange(m) * s - p
-        counts = np.multiply.outer(counts, np.minimum(start + k, n + p) - start).reshape(-1)
-    return windows, counts
-
-
-def _avg_pool(axes: int) -> Rule:
-    return lambda x, *options: _means(x, *_averages(x, axes, *options))
-
-
-def _avg_pool_backward(axes: int) -> Rule:
-    return lambda grad, x, *options: _means_backward(
-        grad, np.shape(x), *_averages(x, axes, *options)
-    )
-
-
-def _adaptive_means(axes: int) -> Rule:
-    def pool(x: Any, wanted: Sizes) -> Any:
-        windows = _adaptive(np.shape(x)[np.ndim(x) - axes :], _each(wanted, axes))
-        return _means(x, windows, windows.valid.sum(1).astype(float))
-
-    return pool
-
-
-def _adaptive_means_backward(axes: int) -> Rule:
-    def backward(grad: Any, x: Any) -> Any:
-        shape = np.shape(x)
-        windows = _adaptive(shape[len(shape) - axes :], np.shape(grad)[np.ndim(grad) - axes :])
-        return _means_backward(grad, shape, windows, windows.valid.sum(1).astype(float))
-
-    return backward
-
-
-def _adaptive_maxima(axes: int) -> Rule:
-    return lambda x, wanted: _maxima(
-        x, _adaptive(np.shape(x)[np.ndim(x) - axes :], _each(wanted, axes))
-    )
-
-
-def _adaptive_maxima_backward(axes: int) -> Rule:
-    def backward(grad: Any, x: Any, indices: Any) -> Any:
-        sizes, wanted = (np.shape(one)[np.ndim(one) - axes :] for one in (x, grad))
-        return _maxima_backward(grad, x, _adaptive(sizes, wanted), indices)
-
-    return backward
-
-
 # Windows as columns of a matrix
 
 
 def _im2col(x: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Any:
-    k, d, p, s = (_each(one, 2) for one in (kernel, dilation, padding, stride))
-    columns = _columns(x if np.ndim(x) == 4 else x[None], _sliding(np.shape(x)[-2:], k, s, p, d), 1)
+    k, d, p, s = (each(one, 2) for one in (kernel, dilation, padding, stride))
+    columns = _columns(x if np.ndim(x) == 4 else x[None], sliding(np.shape(x)[-2:], k, s, p, d), 1)
     n, _, count, channels, size = np.shape(columns)
     found = np.transpose(columns[:, 0], (0, 2, 3, 1))
     found = np.reshape(found, (n, channels * size, count))
@@ -320,11 +182,11 @@ def _im2col(x: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> An
 
 
 def _col2im(x: Any, sizes: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Any:
-    k, d, p, s = (_each(one, 2) for one in (kernel, dilation, padding, stride))
-    windows = _sliding(sizes, k, s, p, d)
+    k, d, p, s = (each(one, 2) for one in (kernel, dilation, padding, stride))
+    windows = sliding(sizes, k, s, p, d)
     *lead, channels, count = np.shape(x)
     columns = np.reshape(x, (*lead, channels // prod(k), prod(k), count))
-    columns = _flat(np.swapaxes(columns, -1, -2), 2)
+    columns = flat(np.swapaxes(columns, -1, -2), 2)
     kept = np.flatnonzero(windows.valid)
     places = windows.places.reshape(-1)[kept]
     sums = gathered_sums(columns[..., kept], places, prod(sizes))
@@ -339,23 +201,6 @@ RULES: Mapping[str, Rule] = {
             "convolution_backward": _convolution_backward,
             "im2col": _im2col,
             "col2im": _col2im,
-            **{f"max_pool{axes}d_with_indices": _max_pool(axes) for axes in (2, 3)},
-            **{
-                f"max_pool{axes}d_with_indices_backward": _max_pool_backward(axes)
-                for axes in (2, 3)
-            },
-            **{f"avg_pool{axes}d": _avg_pool(axes) for axes in (1, 2, 3)},
-            **{f"avg_pool{axes}d_backward": _avg_pool_backward(axes) for axes in (2, 3)},
-            **{f"_adaptive_avg_pool{axes}d": _adaptive_means(axes) for axes in (2, 3)},
-            **{
-                f"_adaptive_avg_pool{axes}d_backward": _adaptive_means_backward(axes)
-                for axes in (2, 3)
-            },
-            **{f"adaptive_max_pool{axes}d": _adaptive_maxima(axes) for axes in (2, 3)},
-            **{
-                f"adaptive_max_pool{axes}d_backward": _adaptive_maxima_backward(axes)
-                for axes in (2, 3)
-            },
         }
     ).items()
 }

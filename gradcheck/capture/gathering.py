@@ -75,3 +75,10 @@ def added(x: Any, places: Places, values: Any) -> Any:
 def numbered(shape: Any) -> Places:
     """Return the place of each element of an array in the flattened array."""
     return np.arange(int(np.prod(shape))).reshape(shape)
+
+
+def lanes(x: Any, dim: int, index: Any) -> tuple[Any, ...]:
+    """Return an index of all axes: the given one along `dim`, else each its own place."""
+    ndim = np.ndim(index)
+    grid = np.ogrid[tuple(slice(0, n) for n in np.shape(index))]
+    return tuple(index if axis == dim % ndim else grid[axis] for axis in range(ndim))

@@ -157,8 +157,9 @@ def _is_by_rows(name: str, args: Any) -> bool:
 
 
 def _place(tensor: Any) -> tuple[Any, ...]:
-    storage = tensor.untyped_storage().data_ptr() if tensor.layout is _strided() else id(tensor)
-    offset = tensor.storage_offset() if tensor.layout is _strided() else 0
+    is_stored = tensor.layout is _strided() and not tensor._is_zerotensor()
+    storage = tensor.untyped_storage().data_ptr() if is_stored else id(tensor)
+    offset = tensor.storage_offset() if is_stored else 0
     return storage, offset, tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 

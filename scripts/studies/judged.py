@@ -51,7 +51,7 @@ def check_inputs(row: dict[str, Any], function: Callable[..., Any], inputs: Any)
     row["message"] = row["message"] or messages
     row["captured"] |= not counts["error"]
     row["judged"] |= bool(counts["agree"] or counts["disagree"])
-    wrong = report.run["audit"]["refuted"] + report.run["audit"]["unexplained"]
+    wrong = report.run["audit"]["undisputed"] + report.run["audit"]["unexplained"]
     row["agree"] += counts["agree"]
     row["disagree"] += counts["disagree"] + counts["nan"] + wrong
     row["uninformative"] += counts["uninformative"]
@@ -59,18 +59,18 @@ def check_inputs(row: dict[str, Any], function: Callable[..., Any], inputs: Any)
 
 @contextmanager
 def limited(seconds: int) -> Iterator[None]:
-    """Raise `TimeoutError` after so many seconds."""
+    """Raise `TimeoutError` after so many seconds of computing, however busy the machine is."""
 
     def stop(*_: Any) -> None:
         raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def summarise(table: pd.DataFrame) -> str:

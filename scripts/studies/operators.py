@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
@@ -22,7 +21,9 @@ from studies.judged import check_inputs, new_row
 INPUTS = 3
 """How many inputs of an operator are tried in each dtype."""
 LARGEST = 400
-"""Numbers in the inputs above which the next smaller ones are tried instead."""
+"""Numbers in the inputs above which smaller ones are tried instead, if there are any."""
+LIMIT = 1200
+"""Numbers in the one input that is tried if none is small."""
 
 
 def measure_operators(only: str = "", every: int = 1, workers: int = 2) -> pd.DataFrame:
@@ -84,12 +85,13 @@ def _inputs(operator: Any, dtype: Any) -> Iterator[tuple[Callable[..., Any], tup
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         samples = operator.sample_inputs("cpu", dtype, requires_grad=True)
-        small = (sample for sample in samples if 0 < size(sample) <= LARGEST)
-        for sample in islice(small, INPUTS):
+        some = [sample for sample in samples if 0 < size(sample) <= LIMIT]
+        small = [sample for sample in some if size(sample) <= LARGEST]
+        for sample in small[:INPUTS] or sorted(some, key=size)[:1]:
 
             def function(first: Any, *rest: Any, sample: Any = sample) -> Any:
                 # Of a symmetric or triangular matrix both take a part alone, as the database says.
-                result = operator.gradcheck_wrapper(operator, first, *rest, **sample.kwargs)
+                result = operator.gradcheck_wrapper(operator.op, first, *rest, **sample.kwargs)
                 return sample.output_process_fn_grad(result)
 
             yield function, (sample.input, *sample.args)
