@@ -45,7 +45,7 @@ class Candidates:
     trials
         The first sample is one on which a gradient is wrong.
     deadline
-        When to stop, on the monotonic clock.
+        When to stop, in seconds of computing.
     """
 
     def __init__(self, trials: Trials, deadline: float = math.inf) -> None:
@@ -82,7 +82,7 @@ class Candidates:
     @property
     def expired(self) -> bool:
         """Tell whether the time is up."""
-        return time.monotonic() > self.deadline
+        return time.process_time() > self.deadline
 
     def quantities(self, at: int) -> list[tuple[int, NDArray[Any]]]:
         """Return what is known before an operation, the latest first; nothing twice."""

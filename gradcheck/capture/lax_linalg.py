@@ -82,8 +82,11 @@ def _heights(x: Any) -> NDArray[Any]:
 
 
 def _integers(like: Any, values: NDArray[Any]) -> Any:
-    """Return integers of each sample as numbers of a kind."""
-    return like.with_parts([values]) if isinstance(like, Batched) else values
+    """Return integers of each sample as numbers of a kind, the same in every run of it."""
+    if not isinstance(like, Batched):
+        return values
+    runs = like.parts[0].shape[: max(0, like.hidden - 1)]
+    return like.with_parts([np.broadcast_to(values, (*runs, *values.shape))])
 
 
 def _lu(a: Any) -> tuple[Any, Any, Any]:
@@ -123,7 +126,9 @@ def _divisor(pivot: Any) -> Any:
 
 def _order_of_pivots(pivots: Any, *, permutation_size: int) -> Any:
     """Exchange one after the other."""
-    given = pivots.parts[0] if isinstance(pivots, Batched) else np.asarray(pivots)
+    given = np.asarray(pivots.parts[0] if isinstance(pivots, Batched) else pivots)
+    if isinstance(pivots, Batched):
+        given = given[(0,) * max(0, pivots.hidden - 1)]
     order = np.broadcast_to(np.arange(permutation_size), (*given.shape[:-1], permutation_size))
     order = order.astype(np.int32)
     for k in range(given.shape[-1]):

@@ -106,7 +106,7 @@ def find_mend(
     NoRuleError
         If the programs cannot be run.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.process_time() + seconds
     with np.errstate(all="ignore"):
         samples = [sampled(*one) for one in zip(programs, leaves, truths, strict=True)]
     trials = Trials(_alike(samples))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,6 +72,12 @@ class Step:
     line: Line | None = None
     near: Line | None = None
     format: np.dtype[Any] | None = None
+
+    @cached_property
+    def is_arithmetic(self) -> bool:
+        """Whether it adds, subtracts, multiplies or divides."""
+        name = self.operation.removeprefix("aten.").removeprefix("prims.").partition(".")[0]
+        return name.rstrip("_") in ("add", "sub", "rsub", "mul", "div")
 
     @property
     def operands(self) -> tuple[int, ...]:
@@ -174,9 +181,12 @@ def performed(step: Step, values: Values, like: Any = None) -> tuple[Any, ...]:
         needed(values, number)
     if step.format is not None:
         values = values | {n: _in_format(values[n], step.format) for n in step.operands}
+    arguments = _filled(step.arguments, values)
+    if isinstance(like, Number) and step.is_arithmetic:
+        arguments = [like.literal(a) if isinstance(a, float) else a for a in arguments]
     try:
         result = step.rule(
-            *_filled(step.arguments, values),
+            *arguments,
             **{name: _filled(option, values) for name, option in step.options.items()},
         )
     except Exception as error:

@@ -120,9 +120,11 @@ def one_hot() -> Domain:
 def near(values: Floats, share: float = 0.125) -> Domain:
     """Numbers like those of an array: each by up to a share of itself larger or smaller.
 
-    Zeros stay zeros, unless there is nothing else; then they are up to the share itself.
+    Zeros stay zeros, unless there is nothing else; then they are up to the share itself. What is
+    infinite stays so.
     """
-    size = values if np.any(values) else np.ones_like(values)
+    finite = np.where(np.isfinite(values), values, 0.0)
+    size = finite if np.any(values) else np.ones_like(values)
     return Domain(f"near(…, {share!r})", "uniform", lambda x: values + share * x * size)
 
 

@@ -35,6 +35,9 @@ __all__ = ["Real", "Reals", "Side", "UndecidedError", "series_of"]
 
 Flags = NDArray[np.bool_]
 
+ROUNDED_CONSTANT = {"float64": 2.0**-50, "float32": 2.0**-21}
+"""Relative error of a constant that its mantissa shows to be rounded, by a few operations."""
+
 
 def _each(function: Callable[..., Any], count: int = 1) -> Callable[..., Any]:
     """Apply a function to every element; a single result is an array as well."""
@@ -208,6 +211,11 @@ class Reals(Number):
         new = super().admitted(value)
         return new.cast(float) if new.is_discrete and not self.is_discrete else new
 
+    def literal(self, value: float) -> Any:
+        """Return a number that a program spells out; a loose one with what rounding took away."""
+        error = constant_error(value, self.choices.dtype) if self.choices.loose else 0.0
+        return self.lifted(Real(flint.arb(value, error))) if error else value
+
     def cast(self, dtype: Any) -> Reals:
         """Return the same numbers, for no format rounds them; of integers the real ones."""
         return Reals(_arbs(self.values), self.choices) if self.is_discrete else self.copy()
@@ -370,6 +378,18 @@ def _filled(items: Sequence[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     array = np.empty(len(items), object)
     array[:] = items
     return array.reshape(shape)
+
+
+def constant_error(value: float, dtype: np.dtype[Any]) -> float:
+    """Bound how far a number is from what it may be a rounding of, after a few operations.
+
+    Zero if its mantissa is short: it is meant as it stands.
+    """
+    if not np.isfinite(value) or value.is_integer() or float(np.float16(value)) == value:
+        return 0.0
+    if float(np.float32(value)) != value:
+        return abs(value) * ROUNDED_CONSTANT["float64"]
+    return abs(value) * ROUNDED_CONSTANT["float32"] if dtype == np.float32 else 0.0
 
 
 # Arithmetic, array by array

@@ -127,6 +127,10 @@ class Number(Indexed, Methods, np.lib.mixins.NDArrayOperatorsMixin):
         """To which real numbers are rounded; `None` for those that no operation rounds."""
         return None
 
+    def literal(self, value: float) -> Any:
+        """Return a number that a program spells out, as these take it."""
+        return value
+
     @abstractmethod
     def in_format(self, dtype: np.dtype[Any]) -> Self:
         """Return what an evaluation in another format is given of these."""

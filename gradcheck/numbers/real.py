@@ -29,6 +29,8 @@ class Side(Choices):
         The sign of ε, 1 or −1.
     dtype
         The format under judgement, for code that asks for it.
+    loose
+        Whether constants that look rounded stand for all that they may be roundings of.
 
     Attributes
     ----------
@@ -36,9 +38,9 @@ class Side(Choices):
         How many comparisons ε has decided.
     """
 
-    def __init__(self, sign: int = 1, dtype: Any = np.float64) -> None:
+    def __init__(self, sign: int = 1, dtype: Any = np.float64, loose: bool = False) -> None:
         super().__init__(1)
-        self.sign, self.ties, self.dtype = sign, 0, np.dtype(dtype)
+        self.sign, self.ties, self.dtype, self.loose = sign, 0, np.dtype(dtype), loose
 
     def of(self, number: Real) -> int:
         """Compare with zero."""

@@ -172,8 +172,8 @@ class Point:
     def _numbers(self, side: Side) -> dict[str, Reals]:
         return {name: Reals(array, side) for name, array in self._leaves.items()}
 
-    def gradients(self, bits: int) -> dict[str, Enclosures]:
-        """Run the hand-written passes in balls of `bits` bits.
+    def gradients(self, bits: int, loose: bool = False) -> dict[str, Enclosures]:
+        """Run the hand-written passes in balls of `bits` bits; maybe with loose constants.
 
         The result encloses what the passes say, rounding apart; it cannot tell whether they are
         right. What is not finite is not known.
@@ -190,7 +190,9 @@ class Point:
         """
         found = {}
         with precision(bits):
-            _, _, d = called(run_passes, self.model, np, self._numbers(Side(dtype=self.dtype)))
+            _, _, d = called(
+                run_passes, self.model, np, self._numbers(Side(dtype=self.dtype, loose=loose))
+            )
             for name, shape in self.model.parameters.items():
                 balls = _balls(d[name])
                 found[name] = np.broadcast_to(balls, (1, *shape))[0, ...]

@@ -42,12 +42,15 @@ class Witness:
         self.model, self.rounding = model, rounding
         self._values = values
         self.point = Point(model, next(each_sample(model, values)), rounding.dtype)
-        self.formula: Callable[[int], dict[str, Enclosures] | None] = cache(self._formula)
+        self.formula: Callable[..., dict[str, Enclosures] | None] = cache(self._formula)
 
-    def _formula(self, bits: int) -> dict[str, Enclosures] | None:
-        """Run the hand-written passes in Arb: what they say, rounding apart; `None` if unknown."""
+    def _formula(self, bits: int, loose: bool = False) -> dict[str, Enclosures] | None:
+        """Run the hand-written passes in Arb: what they say, rounding apart; `None` if unknown.
+
+        With loose constants they say no more than constants do that somebody rounded.
+        """
         try:
-            return self.point.gradients(bits)
+            return self.point.gradients(bits, loose)
         except (UnsupportedOperationError, ValueError, ArithmeticError):
             return None
 

@@ -4,6 +4,8 @@ import pytest
 from gradcheck.capture.aten import rule_of
 from gradcheck.numbers.errors import NoRuleError
 from tests.capture.recording import (
+
+pytestmark = pytest.mark.filterwarnings("ignore:index_reduce")  # said once in a process
     THREE,
     X,
     Y,

@@ -1,5 +1,7 @@
 """Unchanged PyTorch functions: right ones agree, wrong ones do not, and the rest is refused."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,40 @@ def test_the_wrong_line_and_what_belongs_there_are_told():
     assert finding["source"] == "slope = x.sin()"
     assert "`slope = torch.cos(x)`" in finding["explanation"]
     assert finding["explanation"] in str(report)
+
+
+# --- constants that somebody rounded
+
+
+def attention(width, factor=1.0):
+    """Divide by a root in the forward pass, multiply by its inverse in the other."""
+
+    def forward(ctx, q, k):
+        ctx.save_for_backward(q, k)
+        return torch.softmax(causal(q @ k.t() / math.sqrt(width)), -1)
+
+    def causal(scores):
+        return scores.masked_fill(torch.ones_like(scores).triu(1) > 0, -math.inf)
+
+    def backward(ctx, g):
+        q, k = ctx.saved_tensors
+        scale = 1 / math.sqrt(width)
+        p = torch.softmax(causal(q @ k.t() * scale), -1)
+        ds = factor * p * (g - (g * p).sum(-1, keepdim=True)) * scale
+        return ds @ k, ds.t() @ q
+
+    return function(forward, backward)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [8, 12])
+def test_an_inverse_that_was_rounded_is_no_fault(width, dtype):
+    inputs = normal(4, width), normal(4, width)
+    report = gradcheck.check(attention(width), *inputs, dtypes=[dtype], **FEW)
+    assert report.agrees, str(report)
+    assert report.run["audit"]["identities"] == 3
+    wrong = gradcheck.check(attention(width, 1 + 2**-29), *inputs, dtypes=[dtype], **FEW)
+    assert not wrong.agrees
 
 
 # --- where numbers come from that nobody saw

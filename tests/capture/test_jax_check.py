@@ -77,6 +77,13 @@ def test_what_is_right_agrees(case, dtype):
     assert report.run["audit"]["identities"] == report.run["audit"]["samples"] > 0
 
 
+def test_rows_are_exchanged_alike_in_every_random_evaluation():
+    inputs = normal(4, 4)[::-1], normal(4)
+    report = gradcheck.check(jnp.linalg.solve, *inputs, bars="stochastic", **FEW)
+    assert report.agrees, str(report)
+    assert report.run["bars"]["stochastic"] > 0
+
+
 def test_what_is_done_to_the_bits_of_floats_is_refused_by_name():
     summary = gradcheck.check(lambda x: jnp.frexp(x)[0], X, allow_uninformative=True, **FEW).summary
     assert summary["message"].str.contains("bits of floats").all()
