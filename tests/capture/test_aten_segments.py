@@ -4,8 +4,6 @@ import pytest
 from gradcheck.capture.aten import rule_of
 from gradcheck.numbers.errors import NoRuleError
 from tests.capture.recording import (
-
-pytestmark = pytest.mark.filterwarnings("ignore:index_reduce")  # said once in a process
     THREE,
     X,
     Y,
@@ -17,6 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:index_reduce")  # said once in a
 )
 
 functional = torch.nn.functional
+pytestmark = pytest.mark.filterwarnings("ignore:index_reduce")  # said once in a process
 INDEX = torch.tensor([[0, 2, 0], [2, 2, 1]])
 ROWS = torch.tensor([1, 1])
 TABLE = np.sin(np.arange(12.0)).reshape(4, 3) * 2
