@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gradcheck.capture.check import check
 from gradcheck.errors import RequestError
 from gradcheck.originals import insisting, note_idle
 
@@ -41,7 +42,6 @@ def check_grads(
     AssertionError
         If something was not judged, or is wrong.
     """
-    from gradcheck.capture.check import check
     from gradcheck.capture.contract import FORWARD_MODE
     from gradcheck.reports.failure import describe_failure
 

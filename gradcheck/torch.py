@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gradcheck.capture.check import check
 from gradcheck.capture.contract import ABSENT, BATCHED, FORWARD_MODE
 from gradcheck.errors import RequestError
 from gradcheck.originals import insisting, note_idle
@@ -157,7 +158,6 @@ def _checked(
     """Check a function; `needed` and `ignored` are situations of the calling contract."""
     from torch.autograd.gradcheck import GradcheckError
 
-    from gradcheck.capture.check import check
     from gradcheck.reports.failure import describe_failure
 
     _insist_on_gradients(inputs)

@@ -235,10 +235,7 @@ def user_line() -> Line | None:
 @cache
 def _mode() -> Any:
     """Make the class, whose base needs PyTorch."""
-    from torch._decomp import core_aten_decompositions, decomposition_table
     from torch.utils._python_dispatch import TorchDispatchMode
-
-    decompositions = {**decomposition_table, **core_aten_decompositions()}
 
     class Recorder(TorchDispatchMode):  # type: ignore[misc]
         """Sees every operation below autograd."""
@@ -266,7 +263,7 @@ def _mode() -> Any:
             return results
 
         def _decomposed(self, function: Any, args: Any, kwargs: Any) -> Any:
-            decomposition = decompositions.get(function)
+            decomposition = _decompositions().get(function)
             primitive = getattr(function, "impl_aten", None)
             with self:
                 if decomposition is not None:
@@ -276,6 +273,14 @@ def _mode() -> Any:
                 return function.decompose(*args, **kwargs)
 
     return Recorder
+
+
+@cache
+def _decompositions() -> Mapping[Any, Callable[..., Any]]:
+    """Return PyTorch's own ways to do operations by simpler ones; to gather them takes a while."""
+    from torch._decomp import core_aten_decompositions, decomposition_table
+
+    return {**decomposition_table, **core_aten_decompositions()}
 
 
 def recorded(recording: Recording) -> Any:
