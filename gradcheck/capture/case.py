@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck.capture.model import COTANGENT, CapturedModel, captured_model
 from gradcheck.capture.subject import Subject
 from gradcheck.errors import RequestError, guarded
+from gradcheck.harness.request import DTYPES
 from gradcheck.harness.samples import draw_samples
 from gradcheck.model.domains import Domain, rounded
 from gradcheck.suggestions import nearest
@@ -83,7 +84,8 @@ class Case:
         definition = subject
         if self.definition is not None:
             definition = subject_of(self.definition, self.inputs, subject.names)
-        arrays = {key: value.astype(subject.dtype) for key, value in subject.given.items()}
+        own = subject.dtype if subject.dtype in DTYPES else DTYPES[-1]
+        arrays = {key: value.astype(own) for key, value in subject.given.items()}
         try:
             with guarded():
                 outputs = definition.outputs(arrays)
@@ -99,15 +101,15 @@ class Case:
             subjects,
             definition,
             self._cotangents([output.shape for output in outputs], seed),
-            {**self.sampling, **self._domains([output.dtype for output in outputs], subject.dtype)},
+            {**self.sampling, **self._domains([output.dtype for output in outputs], own)},
         )
 
-    def _domains(self, formats: Sequence[Any], own: Any) -> dict[str, Domain]:
+    def _domains(self, formats: Sequence[Any], own: str) -> dict[str, Domain]:
         """Return what cotangents are drawn from, by name, unless as all else is."""
         domain = self.cotangents if isinstance(self.cotangents, Domain) else None
         found = {}
         for i, dtype in enumerate(formats):
-            is_coarser = dtype.itemsize < np.dtype(own).itemsize
+            is_coarser = own == "float64" and dtype == np.float32
             given = rounded(domain, dtype) if is_coarser else domain
             if given is not None:
                 found[f"{COTANGENT}.{i}"] = given

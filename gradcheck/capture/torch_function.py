@@ -54,6 +54,12 @@ class TorchFunction:
                     "inputs",
                     "complex numbers carry no bounds; take real and imaginary parts as two inputs",
                 )
+            if tensor.layout is not torch.strided:
+                raise RequestError(
+                    "inputs",
+                    f"a tensor of layout {tensor.layout} has no gradient of every element; give a "
+                    f"dense one, and make it sparse within the function",
+                )
         floats = [one for one in tensors if one.is_floating_point() and one.numel()]
         marked = any(one.requires_grad for one in floats)
         self._places: dict[str, int] = {}

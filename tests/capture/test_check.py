@@ -235,6 +235,8 @@ WRONG = {
     "function": (lambda: gradcheck.check(3, X), "expected a function"),
     "setting": (lambda: gradcheck.check(torch.sin, X, smaples=3), "no setting 'smaples'"),
     "integers": (lambda: gradcheck.check(torch.sin, torch.arange(3)), "floating-point"),
+    "bfloat16": (lambda: gradcheck.check(torch.sin, X.bfloat16()), "bfloat16 is not judged"),
+    "a sparse tensor": (lambda: gradcheck.check(torch.sin, X.to_sparse()), "give a dense one"),
     "complex": (lambda: gradcheck.check(torch.sin, X + 1j), "real and imaginary"),
     "half": (lambda: gradcheck.check(torch.sin, X.half()), "float16 is not judged"),
     "nothing": (lambda: gradcheck.check(torch.sin), "neither"),
