@@ -5,7 +5,7 @@ Values and slopes are arrays of their own, so that arithmetic goes array by arra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cmp_to_key, partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gradcheck.numbers.array import Function, NoRuleError, Storage
 from gradcheck.numbers.comparisons import Comparison
 from gradcheck.numbers.dispatch import Number
+from gradcheck.numbers.dual import ARITHMETIC, any_of, each, is_finite
 from gradcheck.numbers.elementary import elementary
 from gradcheck.numbers.errors import UndecidedError
 from gradcheck.numbers.ingredients import Irrational
@@ -39,16 +40,8 @@ ROUNDED_CONSTANT = {"float64": 2.0**-50, "float32": 2.0**-21}
 """Relative error of a constant that its mantissa shows to be rounded, by a few operations."""
 
 
-def _each(function: Callable[..., Any], count: int = 1) -> Callable[..., Any]:
-    """Apply a function to every element; a single result is an array as well."""
-    each = np.frompyfunc(function, count, 1)
-    return lambda *arrays: as_array(each(*arrays))
-
-
-_arbs = _each(lambda one: one if isinstance(one, flint.arb) else flint.arb(series_of(one)))
-_is_finite = _each(lambda one: one.is_finite())
-_is_zero = _each(lambda one: one.is_zero())
-_is_nan = _each(lambda one: one.is_nan())
+arbs = each(lambda one: one if isinstance(one, flint.arb) else flint.arb(series_of(one)))
+is_nan = each(lambda one: one.is_nan())
 
 
 class Reals(Number):
@@ -84,7 +77,7 @@ class Reals(Number):
         undefined: Flags | None = None,
     ) -> None:
         self.begin(0, side or Side())
-        self.values = _arbs(values) if values.dtype.kind == "f" else values
+        self.values = arbs(values) if values.dtype.kind == "f" else values
         self.slopes, self.moves, self.undefined = slopes, moves, undefined
 
     @classmethod
@@ -105,12 +98,12 @@ class Reals(Number):
         values, slopes = (_filled(part, numbers.shape) for part in parts)
         moves = np.reshape([not real.fixed for real in reals], numbers.shape)
         undefined = np.reshape([real.undefined for real in reals], numbers.shape)
-        return cls(values, side)._joined(values, slopes, moves, undefined)
+        return cls(values, side).joined(values, slopes, moves, undefined)
 
     def moving(self, speeds: NDArray[np.float64]) -> Reals:
         """Return x + ε·speed of constants."""
-        slopes = _arbs(np.broadcast_to(speeds, self.values.shape).astype(object))
-        return self._joined(self.values, slopes, np.asarray(speeds != 0), None)
+        slopes = arbs(np.broadcast_to(speeds, self.values.shape).astype(object))
+        return self.joined(self.values, slopes, np.asarray(speeds != 0), None)
 
     @property
     def reals(self) -> NDArray[np.object_]:
@@ -132,26 +125,26 @@ class Reals(Number):
     def whole(self) -> tuple[Storage, ...]:
         """Return all four."""
         if self.slopes is not None:
-            return _arbs(self.values), self.slopes, self.moves, self.undefined
+            return arbs(self.values), self.slopes, self.moves, self.undefined
         shape = self.values.shape
         nowhere = np.zeros(shape, bool)
-        return _arbs(self.values), _filled([ZERO] * self.values.size, shape), nowhere, nowhere
+        return arbs(self.values), _filled([ZERO] * self.values.size, shape), nowhere, nowhere
 
     def with_parts(self, parts: Sequence[Storage], hidden: int | None = None) -> Reals:
         """Return other numbers; zeros that padding put among them are numbers too."""
         held: Any = (*map(np.asarray, parts), None, None, None)
         values, slopes, moves, undefined = held[:4]
         if values.dtype.hasobject:
-            values = _arbs(values)
+            values = arbs(values)
         if slopes is not None:
-            slopes, moves, undefined = _arbs(slopes), moves.astype(bool), undefined.astype(bool)
+            slopes, moves, undefined = arbs(slopes), moves.astype(bool), undefined.astype(bool)
         return Reals(values, self.choices, slopes, moves, undefined)
 
     def take_over(self, parts: Sequence[Storage]) -> None:
         """Hold other numbers."""
         self.values, self.slopes, self.moves, self.undefined = (*parts, None, None, None)[:4]
 
-    def _joined(self, values: Storage, slopes: Any, moves: Any, undefined: Any) -> Reals:
+    def joined(self, values: Storage, slopes: Any, moves: Any, undefined: Any) -> Reals:
         """Return numbers of this side; what does not move has a slope of zero."""
         if (moves is None or not moves.any()) and (undefined is None or not undefined.any()):
             return Reals(values, self.choices)
@@ -181,8 +174,8 @@ class Reals(Number):
     @property
     def heights(self) -> Storage:
         """Magnitudes by which pivots are chosen."""
-        height = _each(lambda one: float(abs(one).upper()))
-        return np.asarray(height(_arbs(self.values)), dtype=float)
+        height = each(lambda one: float(abs(one).upper()))
+        return np.asarray(height(arbs(self.values)), dtype=float)
 
     def order(self, axis: int) -> NDArray[np.int64]:
         """Return from where the sorted elements come along an axis."""
@@ -218,7 +211,7 @@ class Reals(Number):
 
     def cast(self, dtype: Any) -> Reals:
         """Return the same numbers, for no format rounds them; of integers the real ones."""
-        return Reals(_arbs(self.values), self.choices) if self.is_discrete else self.copy()
+        return Reals(arbs(self.values), self.choices) if self.is_discrete else self.copy()
 
     def in_format(self, dtype: np.dtype[Any]) -> Reals:
         """Return the same numbers."""
@@ -240,33 +233,33 @@ class Reals(Number):
     def _applied(self, record: Elementary, operands: Sequence[Reals]) -> Reals:
         """Apply a function, see `applied`; of one operand, the whole array at once."""
         if len(operands) > 1:
-            call = _each(partial(applied, record), len(operands))
+            call = each(partial(applied, record), len(operands))
             return Reals.of(call(*(operand.reals for operand in operands)), self.choices)
         (x,) = operands
         assert record.arb is not None  # noqa: S101 - what has none is arithmetic
-        values = _each(record.arb)(x._value)
-        undefined, unknown = x.undefined, np.asarray(_is_nan(values), bool)
+        values = each(record.arb)(x.exact)
+        undefined, unknown = x.undefined, np.asarray(is_nan(values), bool)
         if unknown.any():
-            outside = _each(lambda one: bool(record.is_outside([one], [one])))(x._value)
-            undefined = _any((undefined, unknown & np.asarray(outside, bool)))
+            outside = each(lambda one: bool(record.is_outside([one], [one])))(x.exact)
+            undefined = any_of((undefined, unknown & np.asarray(outside, bool)))
         moves = x.moves
         if moves is not None:
-            moves = moves & ~np.asarray(_each(is_infinite)(x._value), bool)
+            moves = moves & ~np.asarray(each(is_infinite)(x.exact), bool)
         if moves is None or not moves.any():
-            return self._joined(values, None, None, undefined)
-        y, fixed = Reals(values, self.choices), Reals(x._value, self.choices)
+            return self.joined(values, None, None, undefined)
+        y, fixed = Reals(values, self.choices), Reals(x.exact, self.choices)
         (slope,) = record.partials(y, fixed)
-        return self._joined(values, self.lifted(slope)._value * x.slopes, moves, undefined)
+        return self.joined(values, self.lifted(slope).exact * x.slopes, moves, undefined)
 
     @property
-    def _value(self) -> Any:
+    def exact(self) -> Any:
         """The values as Arb's numbers."""
-        return _arbs(self.values) if self.is_discrete else self.values
+        return arbs(self.values) if self.is_discrete else self.values
 
     def contract(self, function: Function, operands: Sequence[Reals], terms: int) -> Reals:
         """Add up products: of values, and of each operand's slopes with the others' values."""
-        values: list[Any] = [operand._value for operand in operands]
-        known = all(np.asarray(_is_finite(one), bool).all() for one in values)
+        values: list[Any] = [operand.exact for operand in operands]
+        known = all(np.asarray(is_finite(one), bool).all() for one in values)
         if not known or any(
             operand.undefined is not None and operand.undefined.any() for operand in operands
         ):
@@ -282,14 +275,14 @@ class Reals(Number):
             ones = [np.ones(one.shape) for one in values]
             moving = operand.moves.astype(float)
             moves = moves | (np.asarray(function(*ones[:i], moving, *ones[i + 1 :])) > 0)
-        return self._joined(_arbs(total), slopes, None if slopes is None else moves, None)
+        return self.joined(arbs(total), slopes, None if slopes is None else moves, None)
 
     def cancel(self, operand: Reals) -> None:
         """Take this for an operand that was subtracted from itself."""
-        finite = np.broadcast_to(np.asarray(_is_finite(operand._value), bool), self.shape)
+        finite = np.broadcast_to(np.asarray(is_finite(operand.exact), bool), self.shape)
         values, slopes, moves, undefined = self.whole()
         zeros = np.where(finite, as_array(ZERO), values)
-        self.take_over(self._joined(zeros, slopes, moves & ~finite, undefined & ~finite).parts)
+        self.take_over(self.joined(zeros, slopes, moves & ~finite, undefined & ~finite).parts)
 
     def compared(self, ufunc: np.ufunc, a: Reals, b: Reals, known: Comparison) -> Reals:
         """Compare.
@@ -308,9 +301,9 @@ class Reals(Number):
 
     def _signs(self, a: Reals, b: Reals) -> tuple[NDArray[np.float64], Flags]:
         """Return how the numbers stand to each other, −1, 0 or 1, and where that is open."""
-        left, right = np.broadcast_arrays(a._value, b._value)
+        left, right = np.broadcast_arrays(a.exact, b.exact)
         larger, smaller = (
-            np.asarray(_each(order, 2)(left, right), bool)
+            np.asarray(each(order, 2)(left, right), bool)
             for order in (lambda x, y: x > y, lambda x, y: x < y)
         )
         signs = np.asarray(larger.astype(float) - smaller)
@@ -343,7 +336,7 @@ class Reals(Number):
                 raise UndecidedError
             return ufunc is np.isinf
 
-        return Reals(np.asarray(_each(answer)(self._value), dtype=bool), self.choices)
+        return Reals(np.asarray(each(answer)(self.exact), dtype=bool), self.choices)
 
     def choose(self, condition: Reals, a: Reals, b: Reals) -> Reals:
         """Take `a` where the condition holds; of truth values and integers, as they are."""
@@ -355,22 +348,14 @@ class Reals(Number):
         if a.is_discrete and b.is_discrete:
             return Reals(np.where(holds, a.values, b.values), self.choices)
         if a.slopes is None and b.slopes is None:
-            return Reals(np.where(holds, a._value, b._value), self.choices)
+            return Reals(np.where(holds, a.exact, b.exact), self.choices)
         parts = (np.where(holds, *pair) for pair in zip(a.whole(), b.whole(), strict=True))
-        return self._joined(*parts)
+        return self.joined(*parts)
 
 
 def _spread(part: Any, shape: tuple[int, ...]) -> Any:
     part = as_array(part)
     return part if part.shape == shape else np.broadcast_to(part, shape)
-
-
-def _any(flags: Any) -> Any:
-    """Join flags of several operands, `None` where one has none."""
-    found: Any = None
-    for one in flags:
-        found = one if found is None else found if one is None else found | one
-    return found
 
 
 def _filled(items: Sequence[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -390,79 +375,3 @@ def constant_error(value: float, dtype: np.dtype[Any]) -> float:
     if float(np.float32(value)) != value:
         return abs(value) * ROUNDED_CONSTANT["float64"]
     return abs(value) * ROUNDED_CONSTANT["float32"] if dtype == np.float32 else 0.0
-
-
-# Arithmetic, array by array
-
-
-def _slopes_of(operand: Reals, share: Callable[[Any], Any]) -> Any:
-    """Return what an operand's slopes add to those of a result; nothing where it is fixed."""
-    if operand.moves is None:
-        return None
-    found = share(operand.slopes)
-    if operand.moves.all():
-        return found
-    return np.where(operand.moves, found, as_array(ZERO))
-
-
-def _together(one: Any, other: Any) -> Any:
-    if one is None or other is None:
-        return other if one is None else one
-    return one + other
-
-
-def _sum(a: Reals, b: Reals, sign: int) -> Reals:
-    x, y = a._value, b._value
-    values = as_array(x + y if sign > 0 else x - y)
-    its = b.slopes if sign > 0 or b.slopes is None else -b.slopes
-    return a._joined(
-        values, _together(a.slopes, its), _any((a.moves, b.moves)), _any((a.undefined, b.undefined))
-    )
-
-
-def _product(a: Reals, b: Reals) -> Reals:
-    x, y = a._value, b._value
-    values = as_array(x * y)
-    moves = _any((a.moves, b.moves))
-    undefined = _any((a.undefined, b.undefined))
-    if moves is None:
-        return a._joined(values, None, None, undefined)
-    slopes = _together(_slopes_of(a, lambda s: s * y), _slopes_of(b, lambda s: x * s))
-    for one, value, other in ((a, x, y), (b, y, x)):
-        if one.moves is not None and one.moves.all():
-            continue
-        absent = np.asarray(_is_zero(value), bool)  # a zero that is fixed lets nothing through
-        if one.moves is not None:
-            absent = absent & ~one.moves
-        if absent.any():
-            absent = absent & np.asarray(_is_finite(other), bool)
-            moves = moves & ~absent
-            values = np.where(absent, as_array(ZERO), values)
-    return a._joined(values, slopes, moves, undefined)
-
-
-def _quotient(a: Reals, b: Reals) -> Reals:
-    divisor = b._value
-    values = as_array(a._value / divisor)
-    by_zero = np.asarray(_is_zero(divisor), bool)
-    undefined = _any((a.undefined, b.undefined, by_zero if by_zero.any() else None))
-    slopes = _together(a.slopes, _slopes_of(b, lambda s: -(values * s)))
-    if slopes is not None:
-        slopes = slopes / divisor
-    return a._joined(values, slopes, _any((a.moves, b.moves)), undefined)
-
-
-def _negative(a: Reals) -> Reals:
-    slopes = None if a.slopes is None else as_array(-a.slopes)
-    return a._joined(as_array(-a._value), slopes, a.moves, a.undefined)
-
-
-ARITHMETIC: Mapping[np.ufunc, Callable[..., Reals]] = {
-    np.add: lambda a, b: _sum(a, b, 1),
-    np.subtract: lambda a, b: _sum(a, b, -1),
-    np.multiply: _product,
-    np.divide: _quotient,
-    np.negative: _negative,
-    np.positive: lambda a: a.copy(),
-}
-"""What Arb has operators for."""
