@@ -10,7 +10,7 @@ import numpy as np
 
 from gradcheck.capture.bars import CallBars
 from gradcheck.capture.case import Case
-from gradcheck.capture.contract import examine
+from gradcheck.capture.contract import compare_outputs, examine
 from gradcheck.capture.diagnosis import diagnose_recorded
 from gradcheck.capture.model import CapturedModel, cotangents_of
 from gradcheck.capture.situations import Point
@@ -128,7 +128,7 @@ def stages(
                 )
     except Exception as error:  # a model that raises late; what was found before is not lost
         failed[stage] = describe(error, model)
-    outcome, rulings = settle(model, outcome, rulings)
+    outcome, rulings = settle(model, request, outcome, rulings)
     contract = examined(model, request, outcome) if isinstance(model, CapturedModel) else ()
     yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract)
 
@@ -140,5 +140,9 @@ def examined(model: CapturedModel, request: Request, outcome: Outcome) -> Sequen
     arrays = {name: array[0].astype(dtype) for name, array in sample.items()}
     given = {name: arrays[name] for name in model.parameters}
     bars_of = CallBars(model, Rounding(np.dtype(dtype), request.ulps), given)
+    cotangents = cotangents_of(arrays)
     with np.errstate(all="ignore"):
-        return examine(model.subject, given, cotangents_of(arrays), bars_of)
+        return (
+            *compare_outputs(model.definition, model.parties, given, cotangents, bars_of),
+            *examine(model.subject, given, cotangents, bars_of),
+        )

@@ -14,6 +14,7 @@ from gradcheck.capture.aten_sorting import RULES as SORTING
 from gradcheck.capture.aten_views import along
 from gradcheck.capture.gathering import added, is_plain, lanes, numbered
 from gradcheck.capture.program import Rule
+from gradcheck.numbers.dispatch import Number
 from gradcheck.numbers.errors import NoRuleError
 
 
@@ -168,8 +169,13 @@ def _masked_scatter_backward(grad: Any, mask: Any, sizes: Sequence[int]) -> Any:
     return np.reshape(result, tuple(sizes))
 
 
-def _embedding(weight: Any, indices: Any, *_: Any, **__: Any) -> Any:
-    return weight[indices] if is_plain(indices) else _index(weight, [indices])
+def _embedding(weight: Any, indices: Any, padding: int = -1, *_: Any, **__: Any) -> Any:
+    """Take rows; that of the padding is a constant to whoever differentiates."""
+    rows = weight[indices] if is_plain(indices) else _index(weight, [indices])
+    if padding < 0:
+        return rows
+    is_padding = np.equal(indices, padding)[..., None]
+    return np.where(is_padding, rows.still() if isinstance(rows, Number) else rows, rows)
 
 
 def _copying(rule: Rule) -> Rule:

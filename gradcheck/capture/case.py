@@ -58,9 +58,8 @@ class Case:
         for setting in settings:
             if setting not in known:
                 raise RequestError("", f"there is no setting {setting!r}{nearest(setting, known)}")
-        if not callable(function):
-            raise RequestError("function", f"expected a function, got {function!r}")
         settings.setdefault("sampling", {})
+        _check_settings(function, settings)
         for key, value in {"function": function, "inputs": inputs, **settings}.items():
             object.__setattr__(self, key, value)
 
@@ -86,16 +85,10 @@ class Case:
             definition = subject_of(self.definition, self.inputs, subject.names)
         own = subject.dtype if subject.dtype in DTYPES else DTYPES[-1]
         arrays = {key: value.astype(own) for key, value in subject.given.items()}
-        try:
-            with guarded():
-                outputs = definition.outputs(arrays)
-        except RequestError:
-            raise
-        except Exception as error:
-            text = next(iter(str(error).splitlines()), "")
-            raise RequestError(
-                "function", f"it fails on its inputs: {type(error).__name__}: {text}"
-            ) from error
+        missing = [key for key, value in subject.given.items() if np.isnan(value).any()]
+        if missing:
+            raise RequestError("inputs", f"{missing[0]} holds NaN; give numbers")
+        outputs = _outputs(definition, arrays)
         return captured_model(
             self.name or name or name_of(self.function),
             subjects,
@@ -120,7 +113,12 @@ class Case:
             named = {str(i): shape for i, shape in enumerate(shapes)}
             return [one[0] for one in draw_samples(named, seed, 0, 1, dtype=np.float32).values()]
         given = self.cotangents if isinstance(self.cotangents, list | tuple) else [self.cotangents]
-        arrays = [np.asarray(one, dtype=np.float64) for one in given]
+        try:
+            arrays = [np.asarray(one, dtype=np.float64) for one in given]
+        except (TypeError, ValueError) as error:
+            raise RequestError(
+                "cotangents", f"expected arrays of numbers, or a Domain, got {self.cotangents!r}"
+            ) from error
         if [one.shape for one in arrays] != [tuple(shape) for shape in shapes]:
             raise RequestError(
                 "cotangents",
@@ -128,6 +126,39 @@ class Case:
                 f"{list(map(tuple, shapes))}, got {[one.shape for one in arrays]}",
             )
         return arrays
+
+
+def _check_settings(function: Any, settings: Mapping[str, Any]) -> None:
+    if isinstance(function, type) and hasattr(function, "apply"):
+        name = function.__name__
+        raise RequestError("function", f"{name} is a class; give {name}.apply")
+    others = {name: settings.get(name) for name in ("definition", "against")}
+    for name, one in {"function": function, **others}.items():
+        if not callable(one) and (one is not None or name == "function"):
+            raise RequestError(name, f"expected a function, got {one!r}")
+    sampling = settings["sampling"]
+    if not isinstance(sampling, Mapping) or not all(
+        isinstance(domain, Domain) for domain in sampling.values()
+    ):
+        raise RequestError(
+            "sampling",
+            f"expected domains by the names of inputs, such as "
+            f'{{"x": gradcheck.sampling.positive()}}, got {sampling!r}',
+        )
+
+
+def _outputs(function: Subject, arrays: Mapping[str, Any]) -> Sequence[Any]:
+    """Call a function, whatever it may raise."""
+    try:
+        with guarded():
+            return function.outputs(arrays)
+    except RequestError:
+        raise
+    except Exception as error:
+        text = next(iter(str(error).splitlines()), "")
+        raise RequestError(
+            "function", f"it fails on its inputs: {type(error).__name__}: {text}"
+        ) from error
 
 
 def subject_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -77,6 +77,8 @@ def check(
             raise RequestError(
                 "dtypes", f"{model.subject.dtype} is not judged; choose among {', '.join(DTYPES)}"
             )
+    if isinstance(dtypes, str) or not isinstance(dtypes, Iterable):
+        raise RequestError("dtypes", f"expected a list such as ['float64'], got {dtypes!r}")
     request = Request(samples=samples, dtypes=tuple(dtypes), **settings)
     *_, report = stages(model, request, progress, samples)
     return report

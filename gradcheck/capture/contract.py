@@ -6,14 +6,26 @@ reference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.capture import calls, cotangents, forward_mode, jax_calls, mapped, memory
-from gradcheck.capture.situations import Arrays, BarsOf, Point, Scene, Situation, Told, first_line
+from gradcheck.capture.situations import (
+    NOT_DEFINED,
+    SLACK,
+    Arrays,
+    BarsOf,
+    Point,
+    Scene,
+    Situation,
+    Told,
+    first_line,
+    outputs_apart,
+)
 from gradcheck.capture.subject import Subject
 from gradcheck.errors import guarded
 
@@ -35,11 +47,41 @@ def examine(
     """
     try:
         scene = Scene(subject, arrays, given, subject.run(arrays, given), bars_of)
-        _ = scene.bars
     except Exception:  # the adapter has said what it raises
         return ()
+    try:
+        _ = scene.bars
+    except Exception as error:
+        return (Point("a plain call, with bars", NOT_DEFINED, first_line(error)),)
     points = (_point(name, run, scene) for name, run in SITUATIONS[subject.framework].items())
     return tuple(point for point in points if point is not None)
+
+
+def compare_outputs(
+    definition: Subject,
+    parties: Mapping[str, Subject],
+    arrays: Arrays,
+    cotangents: Sequence[NDArray[Any]],
+    bars_of: BarsOf,
+) -> Iterator[Point]:
+    """See whether functions return what their definition does.
+
+    Two formulas may round differently: they are given far wider bars than two calls of one.
+    """
+    for name, party in parties.items():
+        if party is definition:
+            continue
+        situation = f"outputs of {name} are those of the definition"
+        try:
+            found, expected = party.outputs(arrays), definition.outputs(arrays)
+            unit = max(float(np.finfo(one.dtype).eps) for one in (*found, *expected))
+            pairs = zip(bars_of(cotangents).outputs, expected, strict=True)
+            wide = [SLACK * (bar + unit * np.abs(one)) for bar, one in pairs]
+            problem = outputs_apart(found, expected, lambda wide=wide: wide)  # type: ignore[misc]
+        except Exception as error:
+            yield Point(situation, "error", first_line(error))
+        else:
+            yield Point(situation, "disagree" if problem else "agree", problem)
 
 
 def _point(situation: str, run: Situation, scene: Scene) -> Point | None:

@@ -91,14 +91,19 @@ def forward_jax(scene: Scene) -> Told | str | None:
 
 
 def _direction(scene: Scene) -> Arrays:
-    """Draw a direction; a symmetric one for a symmetric matrix, half of which may be unread."""
+    """Draw a direction; a symmetric one for a symmetric matrix, half of which may be unread.
+
+    What has no gradient stays: PyTorch moves the padding of an embedding in forward mode alone.
+    """
     generator = np.random.default_rng(0)
     direction = {}
     for name, array in scene.arrays.items():
         drawn = generator.standard_normal(array.shape)
         if array.ndim > 1 and np.array_equal(array, array.swapaxes(-1, -2)):
             drawn = drawn + drawn.swapaxes(-1, -2)
-        direction[name] = drawn.astype(array.dtype)
+        gradient = scene.expected[name]
+        moves = 1.0 if gradient is None else gradient != 0
+        direction[name] = (drawn * moves).astype(array.dtype)
     return direction
 
 

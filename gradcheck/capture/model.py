@@ -45,9 +45,15 @@ class CapturedModel(Model):
         Whose gradients are judged.
     programs
         What the definition and the reference compute.
+    definition
+        The function that states it.
+    parties
+        By name, all functions that are to return the same.
     """
 
     subject: Subject = None  # type: ignore[assignment]
+    definition: Subject = None  # type: ignore[assignment]
+    parties: Mapping[str, Subject] = field(default_factory=dict)
     programs: Programs = field(default=None)  # type: ignore[assignment]
 
     @property
@@ -115,9 +121,27 @@ class Programs:
                 raise
         return captured
 
+    def _check_repeats(self, arrays: Mapping[str, NDArray[Any]], captured: Captured) -> None:
+        """Find out whether the same call computes the same again."""
+        one, other = captured.program, self._record(arrays).program
+        if len(one.steps) != len(other.steps) or all(
+            _scalars(step) == _scalars(its)
+            for step, its in zip(one.steps, other.steps, strict=True)
+        ):
+            return
+        raise RequestError(
+            "function",
+            "two calls on the same inputs compute with other numbers: it is random, by a generator "
+            "that no seed of the framework governs; draw with the framework's, or outside",
+        )
+
     def _look_into(self, arrays: Mapping[str, NDArray[Any]], captured: Captured) -> None:
         """Find out whether something is computed where nobody sees it."""
-        self._check_constants(arrays, captured)
+        try:
+            self._check_constants(arrays, captured)
+        except _UnseenError:
+            self._check_repeats(arrays, captured)
+            raise
         program = captured.program
         gradients = [number for number in program.gradients.values() if number is not None]
         passes = (program.forward, program.outputs), (program.steps, gradients)
@@ -258,6 +282,8 @@ def captured_model(
         adapters={key: adapter_of(one) for key, one in subjects.items()},
         recorded=True,
         subject=subject,
+        definition=definition,
+        parties=subjects,
         programs=programs,
     )
 

@@ -54,6 +54,8 @@ class TorchFunction:
                     "inputs",
                     "complex numbers carry no bounds; take real and imaginary parts as two inputs",
                 )
+            if tensor.is_meta:
+                raise RequestError("inputs", "a tensor on the device meta holds no numbers")
             if tensor.layout is not torch.strided:
                 raise RequestError(
                     "inputs",
@@ -82,7 +84,8 @@ class TorchFunction:
         if self._main is None:
             raise RequestError(
                 "inputs",
-                "no input is a tensor of floating-point numbers; give one to differentiate",
+                "no input is a tensor of floating-point numbers, not an empty one; give one to "
+                "differentiate",
             )
         self.dtype = str(self._main).removeprefix("torch.")
 

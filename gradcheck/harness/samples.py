@@ -134,7 +134,8 @@ def choose_audited(model: Model, request: Request) -> list[int]:
     if request.audit is None:
         numbers = sum(map(prod, model.leaves.values()))
         fewest = 1 if model.recorded else FEWEST_AUDITED
-        count = min(count, AUDITED_AT_MOST, max(fewest, AUDITED_NUMBERS // numbers))
+        count = AUDITED_AT_MOST if model.recorded else min(count, AUDITED_AT_MOST)
+        count = min(count, max(fewest, AUDITED_NUMBERS // numbers))
     count = min(count, request.samples)
     words = draw_words(request.seed, AUDIT_STREAM, 0, count)
     edges = [run * request.samples // count for run in range(count + 1)]

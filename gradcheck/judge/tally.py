@@ -210,8 +210,8 @@ def tally_comparison(
         low = high = np.nan
         on_a_kink = reference.kink is not None and reference.kink.flat[position]
         if on_a_kink and center is not None and reach is not None:
-            low = float(center.flat[position] - reach.flat[position])
-            high = float(center.flat[position] + reach.flat[position])
+            middle, half = float(center.flat[position]), float(reach.flat[position])
+            low, high = middle - half, middle + half
         return Case(
             sample=start + sample,
             element=element,

@@ -91,11 +91,11 @@ def _build(request: str, make: Callable[..., Any], options: Mapping[str, int]) -
         raise RequestError(
             "model", f"{request} cannot be made: {type(error).__name__}: {error}"
         ) from error
-    if not isinstance(model, Model):
+    if not isinstance(model, Model | Case):
         raise RequestError(
-            "model", f"{request} returns {type(model).__name__}, not a gradcheck.Model"
+            "model", f"{request} returns {type(model).__name__}, not a gradcheck.Model or Case"
         )
-    return model
+    return _as_model(make.__name__, model)
 
 
 def _refuse_options(request: str, options: Mapping[str, int] | None) -> None:

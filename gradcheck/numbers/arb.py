@@ -105,6 +105,10 @@ class Reals(Number):
         slopes = arbs(np.broadcast_to(speeds, self.values.shape).astype(object))
         return self.joined(self.values, slopes, np.asarray(speeds != 0), None)
 
+    def still(self) -> Reals:
+        """Return the values, without slopes."""
+        return Reals(self.values, self.choices)
+
     @property
     def reals(self) -> NDArray[np.object_]:
         """The numbers one by one, an array of `Real`."""

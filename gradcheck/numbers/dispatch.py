@@ -127,6 +127,10 @@ class Number(Indexed, Methods, np.lib.mixins.NDArrayOperatorsMixin):
         """To which real numbers are rounded; `None` for those that no operation rounds."""
         return None
 
+    def still(self) -> Self:
+        """Return the same numbers for constants, to whoever differentiates."""
+        return self.copy()
+
     def literal(self, value: float) -> Any:
         """Return a number that a program spells out, as these take it."""
         return value

@@ -213,7 +213,9 @@ class Indexed(Batched):
             If this is an input or a parameter, or a view of one.
         """
         if self.frozen:
-            raise InPlaceError("an input or a parameter is changed in place; work on a copy of it")
+            raise InPlaceError(
+                "an input, a parameter or a cotangent is changed in place; work on a copy of it"
+            )
 
     def become(self, other: Self) -> None:
         """Take the numbers of another of this shape, here and in all views of the same array."""

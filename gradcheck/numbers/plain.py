@@ -72,6 +72,10 @@ class Plain(Number):
         """Round real numbers."""
         return self.copy() if self.format is None else self.with_parts([self.array.astype(dtype)])
 
+    def still(self) -> Plain:
+        """Return the real parts."""
+        return self.with_parts([self.array.real.astype(self.array.dtype)])
+
     def elementwise(self, ufunc: np.ufunc, operands: Sequence[Plain]) -> Plain:
         """Apply to the numbers; a magnitude is what is analytic on either side of zero."""
         values = self._of_one_precision(operands)

@@ -96,6 +96,7 @@ def run_facts(
             **audit,
             "undisputed": 0 if model.own else audit["refuted"],
             "recorded": model.recorded,
+            "own": bool(model.own),
         },
         "diagnosis": {"dtype": diagnosis.dtype, "left": diagnosis.left},
         "versions": {"python": platform.python_version(), **_versions()},

@@ -109,6 +109,7 @@ def print_findings(
             f"Nothing disagrees: {counts['agree']:,} comparisons agree"
             + (f"; {counts['kink']:,} are within what is right on a kink" if counts["kink"] else "")
             + (f"; nothing can be said of {rest}." if rest else ".")
+            + _unaudited(report.run)
         )
     else:
         console.print(_failures(report), style="bold")
@@ -195,6 +196,18 @@ def _print_nans(console: Console, report: Report) -> None:
     undefined = {dtype: count for dtype, count in report.run["undefined"].items() if count}
     for dtype, count in undefined.items():
         console.print(f"The definition is undefined on {count:,} samples in {dtype}: not judged.")
+
+
+def _unaudited(run: Mapping[str, Any]) -> str:
+    """Say on how many samples a function's own formula was not held against the truth."""
+    audit, request = run["audit"], run["request"]
+    samples = request["samples"] * len(request["dtypes"])
+    if not audit["own"] or audit["samples"] >= samples:
+        return ""
+    return (
+        f" On {samples - audit['samples']:,} of {samples:,} samples they agree with the function's "
+        f"own formula, which was held against the truth on the others."
+    )
 
 
 def _print_shortfalls(console: Console, run: Mapping[str, Any]) -> None:

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
+from gradcheck.harness.request import Request
+from gradcheck.harness.samples import choose_audited
 from gradcheck.harness.sweep import Outcome
 from gradcheck.judge.tally import Case
+from gradcheck.judge.verdict import Verdict
 from gradcheck.model.model import Model
 from gradcheck.truth.referee import Ruling, Rulings
 
 
-def settle(model: Model, outcome: Outcome, rulings: Rulings) -> tuple[Outcome, Rulings]:
+def settle(
+    model: Model, request: Request, outcome: Outcome, rulings: Rulings
+) -> tuple[Outcome, Rulings]:
     """Count as disagreements with the truth what the audit refutes of a function's own formula.
 
-    On a sample on which the formula is wrong somewhere, what was not ruled on by itself tells
+    Where the formula is wrong somewhere, what was not found right on an audited sample tells
     nothing.
     """
     if not model.own:
@@ -30,9 +36,10 @@ def settle(model: Model, outcome: Outcome, rulings: Rulings) -> tuple[Outcome, R
         found = _returned(model, outcome, dtype, gradient, cases)
         tallies[key] = tallies[key].convict(found)
         by_case |= {(key, case): Ruling(repr(case.reference), model.own) for case in found}
-    for (dtype, gradient), count in rulings.audit.open.items():
-        key = model.own, dtype, gradient
-        tallies[key] = tallies[key].doubt(count)
+        looked_at = prod(model.parameters[gradient]) * len(choose_audited(model, request))
+        right = looked_at - len(cases) - rulings.audit.open.get((dtype, gradient), 0)
+        doubted = int(tallies[key].counts[Verdict.AGREE]) - max(right, 0)
+        tallies[key] = tallies[key].doubt(max(doubted, 0))
     return replace(outcome, tallies=tallies), replace(rulings, by_case=by_case)
 
 

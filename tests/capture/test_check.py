@@ -1,6 +1,7 @@
 """Unchanged PyTorch functions: right ones agree, wrong ones do not, and the rest is refused."""
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -165,6 +166,31 @@ def test_a_definition_judges_what_cannot_be_recorded(factor, agrees):
     report = gradcheck.check(hidden, X, definition=torch.sin, **FEW)
     assert report.agrees == agrees
     assert set(report.discrepancies["culprit"]) == {"" if agrees else "torch"}
+
+
+@pytest.mark.parametrize("role", ["against", "definition"])
+@pytest.mark.parametrize(("offset", "agrees"), [(0, True), (1e-9, False)])
+def test_what_returns_something_else_is_not_the_same_function(role, offset, agrees):
+    report = gradcheck.check(torch.sin, X, **{role: lambda x: torch.sin(x) + offset}, **FEW)
+    assert report.agrees == agrees
+    assert "outputs of" in report.contract["situation"][0]
+
+
+def test_a_row_for_padding_has_no_gradient():
+    module = nn.Embedding(5, 3, padding_idx=0).double()
+    assert gradcheck.check(module, torch.tensor([0, 2, 2, 4, 0]), **FEW).agrees
+
+
+def test_random_numbers_that_no_seed_governs_are_told_to_be_random():
+    report = gradcheck.check(lambda x: x.sin() * random.random(), X, **FEW)  # noqa: S311
+    assert report.summary["message"].str.contains("it is random").all()
+
+
+def test_where_a_formula_is_wrong_what_was_not_audited_does_not_agree():
+    tripled = function(saved(torch.square), lambda ctx, g: g * 3 * ctx.saved_tensors[0])
+    report = gradcheck.check(tripled, X, samples=900)
+    assert report.run["counts"]["agree"] == 0
+    assert report.run["counts"]["disagree"] > 0
 
 
 UNSEEN = {
