@@ -115,7 +115,10 @@ def stages(
             if isinstance(model, CapturedModel):
                 if rulings.blamed:
                     clues = evidence(request, outcome, rulings)
-                    diagnosis = diagnose_recorded(model, clues.values, rulings.blamed, clues.dtype)
+                    with np.errstate(all="ignore"):  # what is infinite is nobody's surprise
+                        diagnosis = diagnose_recorded(
+                            model, clues.values, rulings.blamed, clues.dtype
+                        )
             elif rulings.blamed or outcome.misstated:
                 clues = evidence(request, outcome, rulings)
                 diagnosis = diagnose(
