@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from gradcheck.capture.bars import CallBars
-from gradcheck.capture.case import Case
-from gradcheck.capture.contract import compare_outputs, examine
-from gradcheck.capture.diagnosis import diagnose_recorded
-from gradcheck.capture.model import CapturedModel, cotangents_of
-from gradcheck.capture.situations import Point
-from gradcheck.diagnosis.diagnosis import Diagnosis, diagnose
+from gradcheck.diagnosis.findings import Diagnosis
 from gradcheck.errors import RequestError, guarded
 from gradcheck.harness.block import describe
 from gradcheck.harness.check import check_model
@@ -27,9 +21,14 @@ from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.reports.tables import Report, tabulate
 from gradcheck.suggestions import nearest
-from gradcheck.truth.evidence import evidence
+from gradcheck.truth.evidence import Evidence, evidence
 from gradcheck.truth.referee import Rulings, referee
 from gradcheck.truth.settlement import settle
+
+if TYPE_CHECKING:
+    from gradcheck.capture.case import Case
+    from gradcheck.capture.model import CapturedModel
+    from gradcheck.capture.situations import Point
 
 CHECKED = 2
 """Samples on which a model is run before any work, to see whether it is stated as it should be."""
@@ -72,7 +71,7 @@ def sweep(
     request = Request(**settings)
     if isinstance(model, str):
         model = load_model(model)
-    if isinstance(model, Case):
+    if not isinstance(model, Model):
         model = model.model(request.seed)
     *_, report = stages(model, request, progress)
     return report
@@ -96,7 +95,7 @@ def stages(
         If the request cannot be met; before any work.
     """
     settings = request.distribution, request.scale, request.dtypes[0]
-    if not isinstance(model, CapturedModel):
+    if not model.recorded:
         check_model(model, draw_model(model, request.seed, 0, CHECKED, *settings), request.dtypes)
     outcome = run_sweep(model, request, progress, block)
     yield tabulate(model, request, outcome)
@@ -112,32 +111,43 @@ def stages(
         with guarded():
             rulings = referee(model, request, outcome, progress)
             stage = "diagnosis"
-            if isinstance(model, CapturedModel):
-                if rulings.blamed:
-                    clues = evidence(request, outcome, rulings)
-                    with np.errstate(all="ignore"):  # what is infinite is nobody's surprise
-                        diagnosis = diagnose_recorded(
-                            model, clues.values, rulings.blamed, clues.dtype
-                        )
-            elif rulings.blamed or outcome.misstated:
-                clues = evidence(request, outcome, rulings)
-                diagnosis = diagnose(
-                    model,
-                    clues.values,
-                    clues.disputed,
-                    clues.samples,
-                    progress=progress,
-                    dtype=clues.dtype,
-                )
+            if rulings.blamed or (outcome.misstated and not model.recorded):
+                diagnosis = explained(model, evidence(request, outcome, rulings), rulings, progress)
     except Exception as error:  # a model that raises late; what was found before is not lost
         failed[stage] = describe(error, model)
     outcome, rulings = settle(model, request, outcome, rulings)
-    contract = examined(model, request, outcome) if isinstance(model, CapturedModel) else ()
+    contract = examined(cast("CapturedModel", model), request, outcome) if model.recorded else ()
     yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract)
+
+
+def explained(
+    model: Model, clues: Evidence, rulings: Rulings, progress: Callable[[float], None]
+) -> Diagnosis:
+    """Find the wrong lines. What it takes is imported here: most sweeps need none of it."""
+    if model.recorded:
+        from gradcheck.capture.diagnosis import diagnose_recorded
+
+        recorded = cast("CapturedModel", model)
+        with np.errstate(all="ignore"):  # what is infinite is nobody's surprise
+            return diagnose_recorded(recorded, clues.values, rulings.blamed, clues.dtype)
+    from gradcheck.diagnosis.diagnosis import diagnose
+
+    return diagnose(
+        model,
+        clues.values,
+        clues.disputed,
+        clues.samples,
+        progress=progress,
+        dtype=clues.dtype,
+    )
 
 
 def examined(model: CapturedModel, request: Request, outcome: Outcome) -> Sequence[Point]:
     """Call a function in all situations that its callers may bring about, on sample 0."""
+    from gradcheck.capture.bars import CallBars
+    from gradcheck.capture.contract import compare_outputs, examine
+    from gradcheck.capture.model import cotangents_of
+
     dtype = request.dtypes[0]
     sample = outcome.samples[dtype].select([0]).values
     arrays = {name: array[0].astype(dtype) for name, array in sample.items()}

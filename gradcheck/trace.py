@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, choose_adapters
-from gradcheck.diagnosis.diagnosis import WORK
 from gradcheck.errors import RequestError, guarded
 from gradcheck.harness.block import describe
 from gradcheck.harness.check import check_model
@@ -28,6 +27,8 @@ from gradcheck.truth.derivative import UnsupportedOperationError, enclose_deriva
 from gradcheck.truth.enclosures import decimal
 
 TRUTH_BITS = 256
+WORK = 10**6
+"""Derivatives times numbers in a sample that are spent on a table of truths: some 10 seconds."""
 UNKNOWN = "unknown"
 MOST_ROWS = 400
 """Of a table; of arrays with more elements, evenly spaced ones are shown."""

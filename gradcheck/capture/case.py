@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradcheck.capture.model import COTANGENT, CapturedModel, captured_model
-from gradcheck.capture.subject import Subject
 from gradcheck.errors import RequestError, guarded
 from gradcheck.harness.request import DTYPES
 from gradcheck.harness.samples import draw_samples
 from gradcheck.model.domains import Domain, rounded
 from gradcheck.suggestions import nearest
+
+if TYPE_CHECKING:
+    from gradcheck.capture.model import CapturedModel
+    from gradcheck.capture.subject import Subject
 
 
 @dataclass(frozen=True, init=False)
@@ -71,6 +73,8 @@ class Case:
         RequestError
             If it fails, or nothing of it can be differentiated.
         """
+        from gradcheck.capture.model import captured_model
+
         subject = subject_of(self.function, self.inputs)
         for key in self.sampling:
             if key not in subject.given:
@@ -99,6 +103,8 @@ class Case:
 
     def _domains(self, formats: Sequence[Any], own: str) -> dict[str, Domain]:
         """Return what cotangents are drawn from, by name, unless as all else is."""
+        from gradcheck.capture.model import COTANGENT
+
         domain = self.cotangents if isinstance(self.cotangents, Domain) else None
         found = {}
         for i, dtype in enumerate(formats):

@@ -15,7 +15,7 @@ from gradcheck.capture.edits import Edit
 from gradcheck.capture.mend import find_mend
 from gradcheck.capture.model import CapturedModel, cotangents_of, passes_of
 from gradcheck.capture.program import Program, begin, proceed
-from gradcheck.diagnosis.diagnosis import Diagnosis, Finding
+from gradcheck.diagnosis.findings import Diagnosis, Finding
 from gradcheck.diagnosis.statements import Line
 from gradcheck.harness.samples import draw_words, uniform
 from gradcheck.numbers.plain import Plain

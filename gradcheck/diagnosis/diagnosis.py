@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gradcheck.diagnosis.counterexample import clearness, simplest_counterexample
+from gradcheck.diagnosis.findings import Diagnosis, Finding
 from gradcheck.diagnosis.forward import departure
 from gradcheck.diagnosis.recording import Recording, record
 from gradcheck.diagnosis.search import Judgement, Suspicion, as_floats, held, suspect
@@ -26,8 +27,6 @@ from gradcheck.truth.derivative import (
 )
 from gradcheck.truth.enclosures import precision
 
-WORK = 10**6
-"""Derivatives times numbers in a sample that are spent on a table of truths: some 10 seconds."""
 BUDGET = 10**6
 """Operations on numbers that a diagnosis may take: some 30 seconds."""
 ENOUGH, FEWEST_SAMPLES = 20_000, 3
@@ -35,58 +34,6 @@ ENOUGH, FEWEST_SAMPLES = 20_000, 3
 BITS = 192
 SAME_LOSS = 2.0**-30
 """Relative difference of two losses that the rounding of constants can explain."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One wrong line.
-
-    Parameters
-    ----------
-    part
-        `forward` or `backward`.
-    quantity
-        What the line writes, or goes into: `t.f1`, `d.beta1`.
-    line
-        Where it stands.
-    explanation
-        What the quantity holds, and what it should, in words; empty if no simple change matched.
-    wrong, samples
-        On how many of how many samples the quantity is provably wrong.
-    counterexample
-        A sample of plain numbers on which it still is, by the labels of its elements; empty for a
-        forward line, or if a sample has too many numbers.
-    clearest
-        The number of the sample that shows it best.
-    """
-
-    part: str
-    quantity: str
-    line: Line
-    explanation: str
-    wrong: int
-    samples: int
-    counterexample: Mapping[str, float] = field(default_factory=dict)
-    clearest: int = 0
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What was found.
-
-    Parameters
-    ----------
-    findings
-        The wrong lines, in the order of the pass.
-    left
-        What was left undone, in words.
-    dtype
-        The format in which the passes are wrong.
-    """
-
-    findings: tuple[Finding, ...] = ()
-    left: str = ""
-    dtype: str = "float64"
 
 
 def diagnose(

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from gradcheck.adapters import missing_adapters
-from gradcheck.diagnosis.diagnosis import Diagnosis
+from gradcheck.diagnosis.findings import Diagnosis
 from gradcheck.harness.request import Request
 from gradcheck.harness.sweep import Outcome
 from gradcheck.judge.coverage import LEAST_JUDGED, find_shortfalls, is_evidence

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradcheck.diagnosis.diagnosis import Diagnosis, Finding
+from gradcheck.diagnosis.findings import Diagnosis, Finding
 from gradcheck.harness.block import Key
 from gradcheck.harness.request import Request
 from gradcheck.harness.sweep import Outcome
