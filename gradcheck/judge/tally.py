@@ -1,12 +1,12 @@
 """What a sweep remembers of its comparisons: counts, a histogram and the worst cases.
 
-A tally's size does not grow with the number of samples, and merging is associative, so that it
-does not matter how a sweep is cut into blocks.
+A tally's size does not grow with the number of samples. Merging is associative and commutative, so
+that it does not matter how a sweep is cut into blocks, nor in which order they are done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -54,6 +54,11 @@ class Case:
     high: float = np.nan
 
     @property
+    def place(self) -> tuple[int, int]:
+        """Where it was met: no two cases of a tally share it."""
+        return self.sample, self.element
+
+    @property
     def openness(self) -> float:
         """How far the values on a kink are apart, relative to their size."""
         width, size = self.high - self.low, abs(self.high + self.low)
@@ -82,9 +87,9 @@ class Tally:
         Cases kept.
     stochastic
         How many comparisons a stochastic bar judged.
-    samples, judged_samples
-        How many samples there were, and on how many of them an element at least was judged: it
-        agrees or disagrees, or is on a kink where kinks were asked for.
+    samples, judged_samples, disagreeing_samples
+        How many samples there were; on how many of them an element at least was judged: it agrees
+        or disagrees, or is on a kink where kinks were asked for; on how many one disagrees.
     """
 
     keep: int
@@ -102,6 +107,7 @@ class Tally:
     stochastic: int = 0
     samples: int = 0
     judged_samples: int = 0
+    disagreeing_samples: int = 0
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -109,28 +115,27 @@ class Tally:
         worst = () if self.worst is None else (self.worst,)
         return (*self.errors, *self.nans, *self.disagreements, *self.kinks, *worst)
 
-    def merge(self, later: Tally) -> Tally:
-        """Combine with the tally of later samples."""
-        worst = [case for case in (self.worst, later.worst) if case is not None]
+    def merge(self, other: Tally) -> Tally:
+        """Combine with the tally of other samples; of equally bad cases the first one counts."""
+        worst = [case for case in (self.worst, other.worst) if case is not None]
         return replace(
             self,
-            counts=self.counts + later.counts,
-            histogram=self.histogram + later.histogram,
-            compared=self.compared + later.compared,
-            max_ulps=float(np.fmax(self.max_ulps, later.max_ulps)),
-            max_ratio=float(np.fmax(self.max_ratio, later.max_ratio)),
-            worst=max(worst, key=self._badness, default=None),
-            disagreements=tuple(
-                sorted(self.disagreements + later.disagreements, key=lambda case: -case.ulps)
-            )[: self.keep],
-            kinks=tuple(
-                sorted(self.kinks + later.kinks, key=lambda case: -case.openness)[:KINKS_KEPT]
+            counts=self.counts + other.counts,
+            histogram=self.histogram + other.histogram,
+            compared=self.compared + other.compared,
+            max_ulps=float(np.fmax(self.max_ulps, other.max_ulps)),
+            max_ratio=float(np.fmax(self.max_ratio, other.max_ratio)),
+            worst=min(worst, key=lambda case: (-self._badness(case), *case.place), default=None),
+            disagreements=_first(
+                self.keep, self.disagreements + other.disagreements, lambda case: -case.ulps
             ),
-            errors=(self.errors + later.errors)[:1],
-            nans=(self.nans + later.nans)[:NANS_KEPT],
-            stochastic=self.stochastic + later.stochastic,
-            samples=self.samples + later.samples,
-            judged_samples=self.judged_samples + later.judged_samples,
+            kinks=_first(KINKS_KEPT, self.kinks + other.kinks, lambda case: -case.openness),
+            errors=_first(1, self.errors + other.errors),
+            nans=_first(NANS_KEPT, self.nans + other.nans),
+            stochastic=self.stochastic + other.stochastic,
+            samples=self.samples + other.samples,
+            judged_samples=self.judged_samples + other.judged_samples,
+            disagreeing_samples=self.disagreeing_samples + other.disagreeing_samples,
         )
 
     def convict(self, cases: Sequence[Case]) -> Tally:
@@ -142,9 +147,10 @@ class Tally:
             max_ulps=float(np.fmax(self.max_ulps, worst.ulps)),
             max_ratio=float(np.fmax(self.max_ratio, worst.ratio)),
             worst=worst,
-            disagreements=tuple(sorted((*self.disagreements, *cases), key=lambda case: -case.ulps))[
-                : self.keep
-            ],
+            disagreements=_first(self.keep, (*self.disagreements, *cases), lambda case: -case.ulps),
+            disagreeing_samples=min(
+                self.samples, self.disagreeing_samples + len({case.sample for case in cases})
+            ),
         )
 
     def doubt(self, count: int) -> Tally:
@@ -184,6 +190,7 @@ def tally_comparison(
     `on_kinks` tells whether the samples were placed on kinks, where that verdict says something.
     """
     verdict, reference, counts = comparison.verdict, comparison.reference, comparison.counts
+    size = verdict.size // len(verdict)
     ulps, ratio = comparison.ulps, comparison.ratio
     if not judged:
         counts = np.zeros_like(counts)
@@ -205,7 +212,7 @@ def tally_comparison(
         stochastic = int(np.count_nonzero(reference.stochastic))
 
     def case(position: int) -> Case:
-        sample, element = divmod(position, verdict.size // len(verdict))
+        sample, element = divmod(position, size)
         by_chance = reference.stochastic is not None and reference.stochastic.flat[position]
         low = high = np.nan
         on_a_kink = reference.kink is not None and reference.kink.flat[position]
@@ -229,7 +236,7 @@ def tally_comparison(
     nans: Counts = np.zeros(0, np.int64)
     if counts[Verdict.NAN]:
         nans = np.flatnonzero(verdict == Verdict.NAN)[:NANS_KEPT]
-    worst_first: Counts = np.zeros(0, np.int64)
+    disagreeing = worst_first = np.zeros(0, np.int64)
     if counts[Verdict.DISAGREE]:
         disagreeing = np.flatnonzero(verdict == Verdict.DISAGREE)
         worst_first = disagreeing[np.argsort(-ulps.flat[disagreeing], kind="stable")[:keep]]
@@ -243,6 +250,7 @@ def tally_comparison(
         stochastic=stochastic,
         samples=len(verdict),
         judged_samples=_count_judged(verdict, on_kinks) if judged else 0,
+        disagreeing_samples=len(np.unique(disagreeing // size)),
     )
     position = int(np.argmax(ratio if judged else ulps))
     if ulps.flat[position] == UNMEASURED:
@@ -274,6 +282,13 @@ def tally_error(
     counts = np.zeros(len(Verdict), np.int64)
     counts[Verdict.ERROR] = size * count
     return Tally(keep, judged, counts, compared=size * count, errors=(case,), samples=count)
+
+
+def _first(
+    count: int, cases: Sequence[Case], rank: Callable[[Case], float] = lambda case: 0.0
+) -> tuple[Case, ...]:
+    """Return the first cases by rank, and by place where they are of one rank."""
+    return tuple(sorted(cases, key=lambda case: (rank(case), *case.place))[:count])
 
 
 def _histogram(ulps: NDArray[np.float64]) -> Counts:

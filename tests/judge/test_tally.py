@@ -83,19 +83,20 @@ def test_merged_pieces_are_the_whole(judged, comparisons, cuts, columns, start):
 
 
 @st.composite
-def tallies(draw, judged):
+def tallies(draw, judged, start):
     if draw(st.integers(0, 4)) == 0:
-        return tally_error("broke", 2, 3, draw(st.integers(0, 99)), KEEP, judged)
+        return tally_error("broke", 2, 3, start, KEEP, judged)
     columns = zip(*draw(st.lists(COMPARISONS, min_size=1, max_size=6)), strict=True)
-    return tally(*map(np.array, columns), start=draw(st.integers(0, 99)), judged=judged)
+    return tally(*map(np.array, columns), start=start, judged=judged)
 
 
 @judged_or_not
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(data=st.data())
-def test_merging_is_associative_failures_included(judged, data):
-    a, b, c = (data.draw(tallies(judged)) for _ in range(3))
+def test_merging_is_associative_and_commutative_failures_included(judged, data):
+    a, b, c = (data.draw(tallies(judged, start)) for start in (0, 40, 80))
     assert facts(a.merge(b).merge(c)) == facts(a.merge(b.merge(c)))
+    assert facts(c.merge(a).merge(b)) == facts(a.merge(b).merge(c))
 
 
 def test_verdicts_are_counted():
