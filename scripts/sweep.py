@@ -2,6 +2,6 @@
 
 import sys
 
-from gradcheck.cli import main
+from gradcheck.__main__ import run
 
-sys.exit(main(["sweep", *sys.argv[1:]]))
+sys.exit(run(["sweep", *sys.argv[1:]]))
