@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.errors import RequestError, echoed, one_line
+from gradcheck.errors import RequestError, UnfinishedError, echoed, one_line
 from gradcheck.harness.request import MOST_SAMPLES, Request
 
 if TYPE_CHECKING:
@@ -40,7 +40,11 @@ def sweep(options: argparse.Namespace) -> int:
         with progress_bar("settling") as progress:
             told.append(progress)
             report = next(reports)
-        files = folder.write(contents_of(report))
+        try:
+            files = folder.write(contents_of(report))
+        except UnfinishedError:
+            print_findings(report, [], _source(options))  # all that there will be
+            raise
         print_findings(report, files, _source(options))
     return AGREED if report.agrees else DISAGREED
 
