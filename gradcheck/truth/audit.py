@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import chain, islice, zip_longest
-from math import ceil, log2
+from math import ceil, log2, prod
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from gradcheck.judge.verdict import Verdict
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.identity import Audited
+from gradcheck.truth.together import Gradients, prove_together
 from gradcheck.truth.witness import Witness, affordable
 
 REFEREE = "referee"
@@ -152,21 +153,28 @@ def _audit_format(
         ],
         1,
     )
+    size = flat["value"].shape
+    words = draw_words(request.seed, AUDIT_STREAM + 1, 0, prod(size))
+    gradients = Gradients(shapes, uniform(words).reshape(size), kinks, **flat)
+    proved = np.full(len(numbers), -1)
+    if not model.recorded:
+        proved = prove_together(model, values, rounding, gradients)
+    left = np.flatnonzero(proved < 0).tolist()
     audited = []
-    for row in range(len(numbers)):
+    for done, row in enumerate(left, start=len(numbers) - len(left) + 1):
         one = {name: array[row : row + 1] for name, array in values.items()}
-        count = flat["value"].shape[1]
-        words = draw_words(request.seed, AUDIT_STREAM + 1, row * count, count)
-        parts = {part: array[row] for part, array in flat.items()}
-        audited.append(
-            Audited(Witness(model, one, rounding), shapes, uniform(words), kinks[row], **parts)
-        )
+        audited.append(Audited(Witness(model, one, rounding), *gradients.rows(row).columns))
         audited[-1].check()
-        progress((row + 1) / len(numbers))
-    return _settled(dtype, numbers, audited, affordable(audited[0].witness))
+        progress(done / len(numbers))
+    alone = Audit()
+    if audited:
+        alone = _settled(dtype, [numbers[row] for row in left], audited)
+    progress(1.0)
+    together = len(numbers) - len(left)
+    return Audit(together, together, int(proved[proved > 0].sum())).join(alone)
 
 
-def _settled(dtype: str, numbers: list[int], audited: list[Audited], budget: int) -> Audit:
+def _settled(dtype: str, numbers: list[int], audited: list[Audited]) -> Audit:
     """Rule on what the identities left open, as far as can be afforded.
 
     Samples on which the identity provably fails come first, one to its end before the next, so that
@@ -179,6 +187,7 @@ def _settled(dtype: str, numbers: list[int], audited: list[Audited], budget: int
         (step for turn in zip_longest(*others) for step in turn if step is not None),
     )
     halvings = 2 * ceil(log2(1 + audited[0].value.size))  # to name one number among all
+    budget = affordable(audited[0].witness)
     for _ in islice(steps, max(budget, halvings + 1)):
         pass
     refuted: defaultdict[tuple[str, str], list[Case]] = defaultdict(list)

@@ -28,14 +28,11 @@ from gradcheck.judge.tally import Case
 from gradcheck.judge.verdict import Verdict
 from gradcheck.truth.derivative import PRECISIONS, Direction, along, narrow_slope, working_bits
 from gradcheck.truth.enclosures import Enclosures, precision
+from gradcheck.truth.together import BLUR, are_within, scaled, sums
 from gradcheck.truth.witness import Witness
 
 Indices = NDArray[np.int64]
 
-BLUR = 2.0**-44
-"""How far apart, as a share of Σ abs(uₖgₖ), the rounding of a few constants may put the two."""
-FEWEST_DIGITS = 2.0**40
-"""How much larger a number is than its radius, to be weighted by its size."""
 FEW = 4
 """Numbers that are ruled on one by one sooner than halved again: often all of them are wrong."""
 BLUR_RECORDED = {"float64": BLUR, "float32": 2.0**-33}
@@ -103,14 +100,14 @@ class Audited:
         if formula is None:
             return
         with precision(PRECISIONS[0]):
-            for place in places.tolist():
-                value, bound = float(self.value[place]), float(self.bound[place])
-                if not bound < np.inf:
-                    self.told.add(place)
-                elif abs(flint.arb(value) - formula[place]) <= bound:
-                    self._count_right(place)
-                else:
-                    self.alone.append(place)
+            right = are_within(self.value[places], formula[places], self.bound[places])
+        for place, is_right in zip(places.tolist(), right.tolist(), strict=True):
+            if not self.bound[place] < np.inf:
+                self.told.add(place)
+            elif is_right:
+                self._count_right(place)
+            else:
+                self.alone.append(place)
 
     def _count_right(self, place: int) -> None:
         informative = 2 * self.bound[place] <= abs(self.value[place])
@@ -127,17 +124,8 @@ class Audited:
         return {name: part.reshape(shape) for (name, shape), part in parts if part.any()}
 
     def _weights(self, places: Indices, formula: Enclosures) -> NDArray[np.float64]:
-        """Scale the random numbers by powers of two, so that all products are of one size.
-
-        What is known to few digits has a smaller one, lest it hide what is wrong elsewhere.
-        """
-        with np.errstate(all="ignore"):
-            balls = [(abs(float(ball.mid())), float(ball.rad())) for ball in formula[places]]
-            mids, rads = np.array(balls).T
-            sizes = np.maximum(mids, rads * FEWEST_DIGITS)
-            exponents = np.frexp(sizes)[1]
-            weights = np.zeros(self.value.size)
-            weights[places] = np.ldexp(self.random[places], np.clip(-exponents, -900, 900))
+        weights = np.zeros(self.value.size)
+        weights[places] = scaled(self.random[places], formula[places])
         return weights
 
     def _identity(self, places: Indices) -> tuple[bool, bool]:
@@ -152,13 +140,8 @@ class Audited:
             weights = self._weights(places, formula)
             slope = self.witness.point.slope(self._direction(weights), bits)
             with precision(bits):
-                balls = [
-                    flint.arb(float(weights[place])) * formula[place] for place in places.tolist()
-                ]
-                terms = [ball.mid() for ball in balls]
-                apart = abs(slope.enclosure - sum(terms, flint.arb(0)))
-                allowed = sum(map(abs, terms), flint.arb(0)) * self.blur
-                allowed += sum((ball.rad() for ball in balls), flint.arb(0))
+                total, allowed = sums(weights[places], formula[places], self.blur)
+                apart = abs(slope.enclosure - total)
                 if apart <= allowed:
                     return True, False
                 if apart > allowed:

@@ -197,14 +197,20 @@ def test_what_arb_cannot_enclose_is_not_called_wrong(monkeypatch):
     import flint
 
     from gradcheck.truth.derivative import Point
+    from gradcheck.truth.points import Points
 
-    honest = Point.gradients
+    honest, honest_of_many = Point.gradients, Points.gradients
 
     def unknown(self, bits, loose=False):
         found = honest(self, bits, loose)
         return found | {"beta1": one_real(flint.arb("nan"))}
 
+    def unknown_of_many(self, bits):
+        found, known = honest_of_many(self, bits)
+        return found | {"beta1": np.full_like(found["beta1"], flint.arb("nan"))}, known
+
     monkeypatch.setattr(Point, "gradients", unknown)
+    monkeypatch.setattr(Points, "gradients", unknown_of_many)
     report, audit, _ = audited("chain")
     assert report.agrees
     assert (audit["proved"], audit["refuted"]) == (160, 0)
