@@ -22,6 +22,9 @@ STRIDES = (0.125, -0.125, 2.0, -2.0)
 """First steps, relative to the number, or to 1 if it is smaller."""
 STEPS = 3
 """Secant steps to the kink; where what is compared depends linearly on the number, one would do."""
+LANES = 64
+"""Samples are evaluated by so many, that none is among the last few of a vectorised loop."""
+Indices = NDArray[np.int64]
 
 
 def place_on_kinks(model: Model, values: Values, start: int, rounding: Rounding) -> Values:
@@ -61,33 +64,40 @@ def place_on_kinks(model: Model, values: Values, start: int, rounding: Rounding)
         )
     kink = (start + samples) % leads.shape[1]
 
-    def read() -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        leads, slacks = _compared(model, values, rounding)
-        lead, slack = leads[samples, kink], slacks[samples, kink]
+    def read(rows: Indices) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return how far samples are from their kinks, and whether they are there."""
+        whole = np.resize(rows, -(-len(rows) // LANES) * LANES)
+        some = {name: array[whole] for name, array in values.items()}
+        of_each = np.arange(len(rows)), kink[rows]
+        lead, slack = (part[of_each] for part in _compared(model, some, rounding))
         return lead, np.abs(lead) <= slack
 
-    lead, there = read()
+    lead, there = read(samples)
     for attempt in range(ATTEMPTS):
-        # A stride that is coprime to most counts, so that neighbours try different numbers.
-        chosen = ((start + samples) * 7919 + attempt * 104_729) % len(movable)
-        before = _numbers(values, movable, chosen)
-        step = np.maximum(np.abs(before), 1) * STRIDES[attempt % len(STRIDES)]
-        here, height = before, lead
-        for _ in range(STEPS + 1):
-            _write(values, movable, chosen, ~there, here + step, rounding)
-            ahead, arrived = read()
-            reached = _numbers(values, movable, chosen)  # rounded
-            with np.errstate(all="ignore"):
-                slope = (ahead - height) / (reached - here)
-                onward = -ahead / slope
-            here, height = reached, ahead
-            step = np.where(np.isfinite(onward) & ~arrived, onward, 0.0)
-        new, arrived = read()
-        _write(values, movable, chosen, ~there & ~arrived, before, rounding)
-        lead = np.where(there | arrived, new, lead)
-        there |= arrived
-        if there.all():
+        rows = samples[~there]
+        if not len(rows):
             break
+        # A stride that is coprime to most counts, so that neighbours try different numbers.
+        chosen = ((start + rows) * 7919 + attempt * 104_729) % len(movable)
+        before = _numbers(values, movable, rows, chosen)
+        step = np.maximum(np.abs(before), 1) * STRIDES[attempt % len(STRIDES)]
+        here, height, arrived = before.copy(), lead[rows], np.zeros(len(rows), bool)
+        moving = np.arange(len(rows))
+        for _ in range(STEPS + 1):
+            _write(values, movable, rows[moving], chosen[moving], (here + step)[moving], rounding)
+            ahead, arrived[moving] = read(rows[moving])
+            reached = _numbers(values, movable, rows[moving], chosen[moving])  # rounded
+            with np.errstate(all="ignore"):
+                slope = (ahead - height[moving]) / (reached - here[moving])
+                step[moving] = -ahead / slope
+            here[moving], height[moving] = reached, ahead
+            moving = moving[np.isfinite(step[moving]) & (step[moving] != 0) & ~arrived[moving]]
+            if not len(moving):
+                break
+        failed = ~arrived
+        _write(values, movable, rows[failed], chosen[failed], before[failed], rounding)
+        lead[rows[arrived]] = height[arrived]
+        there[rows] = arrived
     return values
 
 
@@ -96,13 +106,13 @@ def _may_move(model: Model, leaf: str) -> bool:
     return domain is None or domain.is_unbounded
 
 
-def _numbers(values: Values, movable: Any, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+def _numbers(values: Values, movable: Any, rows: Indices, chosen: Indices) -> NDArray[np.float64]:
+    """Return one number of each of some samples."""
+    places = (movable[which] for which in chosen)
     return np.array(
         [
-            values[movable[place][0]][row].flat[movable[place][1]]
-            if values[movable[place][0]].ndim > 1
-            else values[movable[place][0]][row]
-            for row, place in enumerate(chosen)
+            values[name].reshape(len(values[name]), -1)[row, place]
+            for row, (name, place) in zip(rows, places, strict=True)
         ]
     )
 
@@ -110,17 +120,18 @@ def _numbers(values: Values, movable: Any, chosen: NDArray[np.int64]) -> NDArray
 def _write(
     values: Values,
     movable: Any,
-    chosen: NDArray[np.int64],
-    where: NDArray[np.bool_],
+    rows: Indices,
+    chosen: Indices,
     numbers: NDArray[np.float64],
     rounding: Rounding,
 ) -> None:
-    """Set one number of each sample, in the format under judgement."""
+    """Set one number of each of some samples, in the format under judgement."""
     with np.errstate(over="ignore"):
         rounded = numbers.astype(rounding.dtype).astype(np.float64)
-    for row in np.flatnonzero(where & np.isfinite(rounded)):
-        name, place = movable[chosen[row]]
-        values[name].reshape(len(values[name]), -1)[row, place] = rounded[row]
+    for row, which, number in zip(rows, chosen, rounded, strict=True):
+        if np.isfinite(number):
+            name, place = movable[which]
+            values[name].reshape(len(values[name]), -1)[row, place] = number
 
 
 def _compared(
