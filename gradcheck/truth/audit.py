@@ -16,6 +16,7 @@ from gradcheck.adapters import normal_range
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import AUDIT_STREAM, choose_audited, draw_words, uniform
 from gradcheck.harness.sweep import Outcome
+from gradcheck.judge.confidence import LEVEL, share_below
 from gradcheck.judge.reference import Passes
 from gradcheck.judge.tally import Case
 from gradcheck.judge.verdict import Verdict
@@ -26,7 +27,6 @@ from gradcheck.truth.together import Gradients, prove_together
 from gradcheck.truth.witness import Witness, affordable
 
 REFEREE = "referee"
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,13 @@ class Audit:
     def facts(self) -> dict[str, Any]:
         """Counts, and a bound on the share of samples with a wrong formula if none was found.
 
-        With a smaller share than `wrong_share_below`, n samples without a wrong one would have a
-        probability above 1 − `CONFIDENCE`: 1 − 0.05^(1/n).
+        Were it as large as `wrong_share_below`, n samples without a wrong one would have had a
+        probability of 1 − `LEVEL` at most.
         """
         wrong = sum(map(len, self.refuted.values()))
         bound = None
         if self.identities and not wrong:
-            bound = 1 - (1 - CONFIDENCE) ** (1 / self.identities)
+            bound = share_below(0, self.identities)
         return {
             "samples": self.samples,
             "identities": self.identities,
@@ -93,7 +93,7 @@ class Audit:
             "unknown": self.unknown,
             "unexplained": self.unexplained,
             "wrong_share_below": bound,
-            "confidence": CONFIDENCE,
+            "confidence": LEVEL,
         }
 
 
