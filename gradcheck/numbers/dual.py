@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import flint
 import numpy as np
 
 from gradcheck.numbers.real import ZERO, as_array
@@ -19,9 +20,9 @@ def each(function: Callable[..., Any], count: int = 1) -> Callable[..., Any]:
     return lambda *arrays: as_array(call(*arrays))
 
 
-is_finite = each(lambda one: one.is_finite())
-is_nan = each(lambda one: one.is_nan())
-is_zero = each(lambda one: one.is_zero())
+is_finite = each(flint.arb.is_finite)
+is_nan = each(flint.arb.is_nan)
+is_zero = each(flint.arb.is_zero)
 
 
 def any_of(flags: Any) -> Any:

@@ -28,7 +28,7 @@ from gradcheck.judge.tally import Case
 from gradcheck.judge.verdict import Verdict
 from gradcheck.truth.derivative import PRECISIONS, Direction, along, narrow_slope, working_bits
 from gradcheck.truth.enclosures import Enclosures, precision
-from gradcheck.truth.together import BLUR, are_within, scaled, sums
+from gradcheck.truth.together import BLUR, are_within, in_floats, scaled
 from gradcheck.truth.witness import Witness
 
 Indices = NDArray[np.int64]
@@ -125,7 +125,7 @@ class Audited:
 
     def _weights(self, places: Indices, formula: Enclosures) -> NDArray[np.float64]:
         weights = np.zeros(self.value.size)
-        weights[places] = scaled(self.random[places], formula[places])
+        weights[places] = scaled(self.random[places], *in_floats(formula[places]))
         return weights
 
     def _identity(self, places: Indices) -> tuple[bool, bool]:
@@ -140,8 +140,11 @@ class Audited:
             weights = self._weights(places, formula)
             slope = self.witness.point.slope(self._direction(weights), bits)
             with precision(bits):
-                total, allowed = sums(weights[places], formula[places], self.blur)
-                apart = abs(slope.enclosure - total)
+                terms = weights[places] * formula[places]
+                middles = [ball.mid() for ball in terms]
+                apart = abs(slope.enclosure - sum(middles, flint.arb(0)))
+                allowed = sum(map(abs, middles), flint.arb(0)) * self.blur
+                allowed += sum((ball.rad() for ball in terms), flint.arb(0))
                 if apart <= allowed:
                     return True, False
                 if apart > allowed:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.model.model import Model
-from gradcheck.numbers.dual import each, is_finite
+from gradcheck.numbers.dual import each
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.derivative import PRECISIONS
 from gradcheck.truth.enclosures import Enclosures, precision
@@ -34,38 +34,46 @@ AT_ONCE = 2**14
 UNSETTLED, OPEN = -1, -2
 """In place of a count: it takes a look at the sample alone; or the precision may be too low."""
 
-_arbs = each(flint.arb)
-_midpoints = each(flint.arb.mid)
 _radii = each(flint.arb.rad)
 _is_near = each(lambda apart, bound: bool(abs(apart) <= bound), 2)
 _is_far = each(lambda apart, bound: bool(abs(apart) > bound), 2)
+_is_within = each(lambda value, ball, bound: bool(abs(ball - value) <= bound), 3)
 
 
-def scaled(random: Floats, formula: Enclosures) -> Floats:
+def in_floats(balls: Enclosures) -> tuple[Floats, Floats]:
+    """Return midpoints, to within a unit in the last place, and radii that are no smaller."""
+    radii = np.asarray(_radii(balls), float)
+    with np.errstate(all="ignore"):
+        above = np.nextafter(radii, np.inf)
+    return np.asarray(balls, float), np.where(radii > 0, above, 0.0)
+
+
+def scaled(random: Floats, middles: Floats, radii: Floats) -> Floats:
     """Scale random numbers by powers of two, so that their products with all balls are of one size.
 
     What is known to few digits has a smaller one, lest it hide what is wrong elsewhere.
     """
     with np.errstate(all="ignore"):
-        middles, radii = (np.asarray(part(formula), float) for part in (_midpoints, _radii))
         sizes = np.maximum(np.abs(middles), radii * FEWEST_DIGITS)
         weights: Floats = np.ldexp(random, np.clip(-np.frexp(sizes)[1], -900, 900))
     return weights
 
 
-def sums(weights: Floats, formula: Enclosures, blur: float) -> tuple[Any, Any]:
-    """Return Σ uₖgₖ along the last axis, and how far from it a derivative along u may honestly be.
-
-    The sum is one of midpoints; their radii are in the distance.
-    """
-    terms = _arbs(weights) * formula
-    middles = _midpoints(terms)
-    return middles.sum(-1), abs(middles).sum(-1) * blur + _radii(terms).sum(-1)
-
-
 def are_within(value: Floats, formula: Enclosures, bound: Floats) -> Mask:
-    """Tell which floats are within their bounds of what a formula yields, for certain."""
-    return np.asarray(_is_near(_arbs(value) - formula, bound), bool)
+    """Tell which floats are within their bounds of what a formula yields, for certain.
+
+    Where floats do not tell, with two units in the last place for each of their own roundings,
+    Arb's numbers do.
+    """
+    with np.errstate(all="ignore"):
+        middles, radii = in_floats(formula)
+        apart = np.abs(value - middles) + radii
+        slack = 2 * np.spacing(np.abs(middles)) + 4 * np.spacing(apart)
+        within = np.asarray(apart + slack <= bound)
+    close = np.flatnonzero(~within)
+    exactly = (part.ravel()[close] for part in (value, formula, bound))
+    within.ravel()[close] = np.asarray(_is_within(*exactly), bool)
+    return within
 
 
 @dataclass(frozen=True)
@@ -132,17 +140,18 @@ def _count(points: Points, gradients: Gradients, bits: int) -> NDArray[np.int64]
     if not known.any():
         return counts
     formula = np.concatenate([found[name].reshape(samples, -1) for name in gradients.shapes], 1)
-    known = known & np.asarray(is_finite(formula), bool).all(1) & ~gradients.kink.any(1)
+    middles, radii = in_floats(formula)
+    known = known & (np.isfinite(middles) & np.isfinite(radii)).all(1) & ~gradients.kink.any(1)
     weights = np.zeros(formula.shape)
-    weights[known] = scaled(gradients.random[known], formula[known])
+    weights[known] = scaled(gradients.random[known], middles[known], radii[known])
     slopes, differentiable = points.slopes(_direction(weights, gradients.shapes), bits)
     known &= differentiable
     if not known.any():
         return counts
     formula, some = formula[known], gradients.rows(known)
-    with precision(bits):
-        total, allowed = sums(weights[known], formula, BLUR)
-        apart = slopes[known] - total
+    with precision(bits), np.errstate(all="ignore"):
+        allowed = np.abs(weights[known] * middles[known]).sum(1) * BLUR
+        apart = slopes[known] - (weights[known] * formula).sum(1)
         holds, fails = (np.asarray(one(apart, allowed), bool) for one in (_is_near, _is_far))
         right = ~(some.bound < np.inf) | are_within(some.value, formula, some.bound)
     informative = (2 * some.bound <= np.abs(some.value)) & (some.bound < np.inf)

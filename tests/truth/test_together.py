@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import flint
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from gradcheck import Model
 from gradcheck.examples import chain
@@ -13,8 +16,9 @@ from gradcheck.harness.sweep import run_sweep
 from gradcheck.model.loading import load_model
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth import audit as auditing
+from gradcheck.truth.enclosures import precision
 from gradcheck.truth.points import Points
-from gradcheck.truth.together import Gradients, prove_together
+from gradcheck.truth.together import Gradients, are_within, prove_together
 
 FLOAT64 = Rounding(np.dtype("float64"))
 
@@ -146,3 +150,24 @@ def test_an_audit_finds_the_same_as_sample_by_sample(name, kinks, monkeypatch):
     monkeypatch.setattr(auditing, "prove_together", lambda *_: np.full(12, -1))
     assert auditing.audit(model, request, outcome) == together
     assert together.proved or together.refuted
+
+
+@given(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.integers(-6, 6),
+    st.integers(-140, 10),
+    st.floats(0.0, 8.0),
+)
+@example(1.0, 1, -52, 0.5)
+@example(5e-324, 0, 0, 1.0)
+@example(0.0, 0, -140, 0.0)
+def test_a_float_is_within_its_bound_exactly_if_it_is_so_in_arb(value, steps, exponent, bound):
+    """However near the bound is: floats alone may only say yes where Arb does."""
+    with precision(128):
+        ulp = flint.arb(float(np.spacing(abs(value)))) if np.isfinite(value) else flint.arb(1)
+        ball = flint.arb(value) + steps * ulp / 2 + ulp * flint.arb(0, 1) * flint.arb(2) ** exponent
+        for bar in (bound * float(ulp), float(abs(ball - value).upper()), np.inf):
+            for one in (bar, np.nextafter(bar, 0), np.nextafter(bar, np.inf)):
+                formula = np.array([ball], object)
+                found = are_within(np.array([value]), formula, np.array([one]))
+                assert found.tolist() == [bool(abs(ball - flint.arb(value)) <= one)]
