@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -16,15 +17,18 @@ from gradcheck.numbers.ball import Ball
 from gradcheck.numbers.choices import RecordedChoices
 from gradcheck.numbers.rounding import Rounding
 
-ATTEMPTS = 16
-"""Numbers of a sample that are tried, one after the other, until moving one reaches the kink."""
+AT_ONCE = range(1), range(1, 4), range(4, 10), range(10, 16)
+"""Numbers of a sample that are tried at once; the first one counts that reaches the kink."""
 STRIDES = (0.125, -0.125, 2.0, -2.0)
 """First steps, relative to the number, or to 1 if it is smaller."""
 STEPS = 3
 """Secant steps to the kink; where what is compared depends linearly on the number, one would do."""
 LANES = 64
 """Samples are evaluated by so many, that none is among the last few of a vectorised loop."""
+
+Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 def place_on_kinks(model: Model, values: Values, start: int, rounding: Rounding) -> Values:
@@ -45,12 +49,7 @@ def place_on_kinks(model: Model, values: Values, start: int, rounding: Rounding)
     RequestError
         If the model's passes compare nothing.
     """
-    movable = [
-        (name, place)
-        for name, shape in model.leaves.items()
-        if _may_move(model, name)
-        for place in range(prod(shape))
-    ]
+    movable = _Movable(model)
     values = {name: array.copy() for name, array in values.items()}
     samples = np.arange(len(next(iter(values.values()))))
     leads, _ = _compared(model, values, rounding)
@@ -58,35 +57,36 @@ def place_on_kinks(model: Model, values: Values, start: int, rounding: Rounding)
         raise RequestError(
             "kinks", f"the passes of {model.name} compare nothing, so they have no kinks"
         )
-    if not movable:
+    if not len(movable):
         raise RequestError(
             "kinks", f"every number of {model.name} has a declared range, so none can be moved"
         )
     kink = (start + samples) % leads.shape[1]
 
-    def read(rows: Indices) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return how far samples are from their kinks, and whether they are there."""
-        whole = np.resize(rows, -(-len(rows) // LANES) * LANES)
-        some = {name: array[whole] for name, array in values.items()}
-        of_each = np.arange(len(rows)), kink[rows]
+    def read(tried: Values, numbers: Indices, rows: Indices) -> tuple[Floats, Flags]:
+        """Return how far some of what is tried is from its kink, and whether it is there."""
+        whole = np.resize(numbers, -(-len(numbers) // LANES) * LANES)
+        some = {name: array[whole] for name, array in tried.items()}
+        of_each = np.arange(len(numbers)), kink[rows]
         lead, slack = (part[of_each] for part in _compared(model, some, rounding))
         return lead, np.abs(lead) <= slack
 
-    lead, there = read(samples)
-    for attempt in range(ATTEMPTS):
-        rows = samples[~there]
-        if not len(rows):
+    lead, there = read(values, samples, samples)
+    for attempts in AT_ONCE:
+        left = samples[~there]
+        if not len(left):
             break
+        rows, attempt = np.tile(left, len(attempts)), np.repeat(attempts, len(left))
+        tried = {name: array[rows] for name, array in values.items()}
         # A stride that is coprime to most counts, so that neighbours try different numbers.
         chosen = ((start + rows) * 7919 + attempt * 104_729) % len(movable)
-        before = _numbers(values, movable, rows, chosen)
-        step = np.maximum(np.abs(before), 1) * STRIDES[attempt % len(STRIDES)]
-        here, height, arrived = before.copy(), lead[rows], np.zeros(len(rows), bool)
-        moving = np.arange(len(rows))
+        moving, arrived = np.arange(len(rows)), np.zeros(len(rows), bool)
+        here, height = movable.read(tried, moving, chosen), lead[rows]
+        step = np.maximum(np.abs(here), 1) * np.array(STRIDES)[attempt % len(STRIDES)]
         for _ in range(STEPS + 1):
-            _write(values, movable, rows[moving], chosen[moving], (here + step)[moving], rounding)
-            ahead, arrived[moving] = read(rows[moving])
-            reached = _numbers(values, movable, rows[moving], chosen[moving])  # rounded
+            movable.write(tried, moving, chosen[moving], (here + step)[moving], rounding)
+            ahead, arrived[moving] = read(tried, moving, rows[moving])
+            reached = movable.read(tried, moving, chosen[moving])  # rounded
             with np.errstate(all="ignore"):
                 slope = (ahead - height[moving]) / (reached - here[moving])
                 step[moving] = -ahead / slope
@@ -94,44 +94,54 @@ def place_on_kinks(model: Model, values: Values, start: int, rounding: Rounding)
             moving = moving[np.isfinite(step[moving]) & (step[moving] != 0) & ~arrived[moving]]
             if not len(moving):
                 break
-        failed = ~arrived
-        _write(values, movable, rows[failed], chosen[failed], before[failed], rounding)
-        lead[rows[arrived]] = height[arrived]
-        there[rows] = arrived
+        by_attempt = arrived.reshape(len(attempts), len(left))
+        found = np.flatnonzero(by_attempt.any(axis=0))
+        first = by_attempt.argmax(axis=0)[found] * len(left) + found
+        for name, array in tried.items():
+            values[name][left[found]] = array[first]
+        there[left[found]] = True
     return values
+
+
+class _Movable:
+    """The numbers of a sample that may be moved, one after the other."""
+
+    def __init__(self, model: Model) -> None:
+        sizes = {name: prod(s) for name, s in model.leaves.items() if _may_move(model, name)}
+        self._leaf = np.repeat(np.arange(len(sizes)), list(sizes.values()))
+        self._place = np.concatenate([np.arange(size) for size in (0, *sizes.values())])
+        self._names = list(sizes)
+
+    def __len__(self) -> int:
+        return len(self._leaf)
+
+    def read(self, values: Values, rows: Indices, chosen: Indices) -> Floats:
+        """Return one number of each of some samples."""
+        found = np.empty(len(rows))
+        for array, which in self._parts(values, chosen):
+            found[which] = array[rows[which], self._place[chosen[which]]]
+        return found
+
+    def write(
+        self, values: Values, rows: Indices, chosen: Indices, numbers: Floats, rounding: Rounding
+    ) -> None:
+        """Set one number of each of some samples, in the format under judgement."""
+        with np.errstate(over="ignore"):
+            rounded = numbers.astype(rounding.dtype).astype(np.float64)
+        for array, which in self._parts(values, chosen):
+            which = which[np.isfinite(rounded[which])]
+            array[rows[which], self._place[chosen[which]]] = rounded[which]
+
+    def _parts(self, values: Values, chosen: Indices) -> Iterator[tuple[Any, Indices]]:
+        """Yield each leaf, flattened, and for which of the samples it was chosen."""
+        leaf = self._leaf[chosen]
+        for i, name in enumerate(self._names):
+            yield values[name].reshape(len(values[name]), -1), np.flatnonzero(leaf == i)
 
 
 def _may_move(model: Model, leaf: str) -> bool:
     domain = model.domain(leaf)
     return domain is None or domain.is_unbounded
-
-
-def _numbers(values: Values, movable: Any, rows: Indices, chosen: Indices) -> NDArray[np.float64]:
-    """Return one number of each of some samples."""
-    places = (movable[which] for which in chosen)
-    return np.array(
-        [
-            values[name].reshape(len(values[name]), -1)[row, place]
-            for row, (name, place) in zip(rows, places, strict=True)
-        ]
-    )
-
-
-def _write(
-    values: Values,
-    movable: Any,
-    rows: Indices,
-    chosen: Indices,
-    numbers: NDArray[np.float64],
-    rounding: Rounding,
-) -> None:
-    """Set one number of each of some samples, in the format under judgement."""
-    with np.errstate(over="ignore"):
-        rounded = numbers.astype(rounding.dtype).astype(np.float64)
-    for row, which, number in zip(rows, chosen, rounded, strict=True):
-        if np.isfinite(number):
-            name, place = movable[which]
-            values[name].reshape(len(values[name]), -1)[row, place] = number
 
 
 def _compared(
