@@ -28,15 +28,13 @@ from gradcheck.judge.tally import Case
 from gradcheck.judge.verdict import Verdict
 from gradcheck.truth.derivative import PRECISIONS, Direction, along, narrow_slope, working_bits
 from gradcheck.truth.enclosures import Enclosures, precision
-from gradcheck.truth.together import BLUR, are_within, in_floats, scaled
+from gradcheck.truth.together import are_within, blur_of, in_floats, scaled
 from gradcheck.truth.witness import Witness
 
 Indices = NDArray[np.int64]
 
 FEW = 4
 """Numbers that are ruled on one by one sooner than halved again: often all of them are wrong."""
-BLUR_RECORDED = {"float64": BLUR, "float32": 2.0**-33}
-"""The same of a recorded function, whose constants may be given to the digits of its format."""
 
 
 class Audited:
@@ -66,8 +64,7 @@ class Audited:
     ) -> None:
         self.witness, self.shapes, self.random = witness, shapes, random
         self.kink, self.value, self.bound, self.ulp = kink, value, bound, ulp
-        model = witness.model
-        self.blur = BLUR_RECORDED[witness.rounding.dtype.name] if model.recorded else BLUR
+        self.blur = blur_of(witness.model, witness.rounding)
         self.ends = np.cumsum([prod(shape) for shape in shapes.values()])
         self.holds = self.fails = self.loose = False
         self.proved: set[int] = set()

@@ -27,6 +27,8 @@ Mask = NDArray[np.bool_]
 
 BLUR = 2.0**-44
 """How far apart, as a share of Σ abs(uₖgₖ), the rounding of a few constants may put the two."""
+BLUR_RECORDED = {"float64": BLUR, "float32": 2.0**-33}
+"""The same of a recorded function, whose constants may be given to the digits of its format."""
 FEWEST_DIGITS = 2.0**40
 """How much larger a number is than its radius, to be weighted by its size."""
 AT_ONCE = 2**14
@@ -38,6 +40,11 @@ _radii = each(flint.arb.rad)
 _is_near = each(lambda apart, bound: bool(abs(apart) <= bound), 2)
 _is_far = each(lambda apart, bound: bool(abs(apart) > bound), 2)
 _is_within = each(lambda value, ball, bound: bool(abs(ball - value) <= bound), 3)
+
+
+def blur_of(model: Model, rounding: Rounding) -> float:
+    """Return what rounded constants of a model explain."""
+    return BLUR_RECORDED[rounding.dtype.name] if model.recorded else BLUR
 
 
 def in_floats(balls: Enclosures) -> tuple[Floats, Floats]:
@@ -128,11 +135,11 @@ def prove_together(
             rows = left[start : start + at_once]
             some = {name: array[rows] for name, array in values.items()}
             points = Points(model, some, rounding.dtype)
-            counts[rows] = _count(points, gradients.rows(rows), bits)
+            counts[rows] = _count(points, gradients.rows(rows), bits, blur_of(model, rounding))
     return counts
 
 
-def _count(points: Points, gradients: Gradients, bits: int) -> NDArray[np.int64]:
+def _count(points: Points, gradients: Gradients, bits: int, blur: float) -> NDArray[np.int64]:
     """Count the gradients that are proved at a precision: `OPEN` where it may be too low."""
     samples = points.samples
     counts = np.full(samples, UNSETTLED)
@@ -150,7 +157,7 @@ def _count(points: Points, gradients: Gradients, bits: int) -> NDArray[np.int64]
         return counts
     formula, some = formula[known], gradients.rows(known)
     with precision(bits), np.errstate(all="ignore"):
-        allowed = np.abs(weights[known] * middles[known]).sum(1) * BLUR
+        allowed = np.abs(weights[known] * middles[known]).sum(1) * blur
         apart = slopes[known] - (weights[known] * formula).sum(1)
         holds, fails = (np.asarray(one(apart, allowed), bool) for one in (_is_near, _is_far))
         right = ~(some.bound < np.inf) | are_within(some.value, formula, some.bound)
