@@ -360,3 +360,32 @@ def test_time_and_progress_are_told():
     assert set(rulings.seconds) == {"referee", "audit"}
     report, _, _ = audited("chain")
     assert {"referee", "audit", "reference"} <= set(report.run["seconds"])
+
+
+@pytest.mark.parametrize("factor", [1.0, 1 + 2.0**-40])
+def test_a_recorded_function_is_proved_together_and_a_wrong_one_looked_at_alone(
+    factor, monkeypatch
+):
+    torch = pytest.importorskip("torch")
+    from gradcheck.truth.identity import Audited
+
+    class Sine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.sin()
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * x.cos() * factor
+
+    looked_at = []
+    honest = Audited.check
+    monkeypatch.setattr(Audited, "check", lambda one: (looked_at.append(one), honest(one)))
+    x = torch.linspace(0.5, 2.0, 6, dtype=torch.float64)
+    report = gradcheck.check(Sine.apply, x, samples=4)
+    assert report.agrees == (factor == 1)
+    assert len(looked_at) == (0 if factor == 1 else 4)
+    assert report.run["audit"]["refuted"] == (0 if factor == 1 else 24)
+    assert report.run["audit"]["proved"] > 0 or factor != 1
