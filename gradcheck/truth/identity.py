@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from gradcheck.judge.tally import Case
 from gradcheck.judge.verdict import Verdict
-from gradcheck.truth.derivative import PRECISIONS, Direction, along, narrow_slope, working_bits
+from gradcheck.truth.derivative import PRECISIONS, Direction, working_bits
 from gradcheck.truth.enclosures import Enclosures, precision
+from gradcheck.truth.matter import Matter
 from gradcheck.truth.together import are_within, blur_of, in_floats, scaled
 from gradcheck.truth.witness import Witness
 
@@ -50,6 +51,8 @@ class Audited:
         Whether formulas are taken with loose constants, for they do not hold with those as spelled.
     told
         Places whose formula was found right, but whose bound tells nothing.
+    looked_at
+        Whether the derivatives of single numbers are known, see `look_at`.
     """
 
     def __init__(
@@ -72,6 +75,8 @@ class Audited:
         self.refuted: dict[int, float] = {}
         self.together: Indices = np.zeros(0, np.int64)
         self.alone: list[int] = []
+        self._matters: dict[int, Matter] = {}
+        self.looked_at = False
 
     def check(self) -> None:
         """Check the identity of all gradients whose formula is enclosed, off the kinks."""
@@ -153,15 +158,19 @@ class Audited:
         return False, False
 
     def rule(self) -> Iterator[bool]:
-        """Rule on single numbers; every step is an evaluation or a few."""
+        """Rule on single numbers; every step is an evaluation or a few, unless they were looked at.
+
+        Then there is nothing to be gained by halves.
+        """
         if not self.holds and len(self.together):
-            yield from self._halve(self.together, known_to_fail=True)
+            few = len(self.together) if self.looked_at else FEW
+            yield from self._halve(self.together, few, known_to_fail=True)
         for place in self.alone:
             yield self._rule_on(place)
 
-    def _halve(self, places: Indices, known_to_fail: bool = False) -> Iterator[bool]:
+    def _halve(self, places: Indices, few: int, known_to_fail: bool = False) -> Iterator[bool]:
         """Find the numbers for which the identity does not hold; few of them one by one."""
-        if len(places) <= FEW:
+        if len(places) <= few:
             for place in places.tolist():
                 yield self._rule_on(place)
             return
@@ -172,8 +181,8 @@ class Audited:
                 self._compare(places)
                 return
         middle = len(places) // 2
-        yield from self._halve(places[:middle])
-        yield from self._halve(places[middle:])
+        yield from self._halve(places[:middle], few)
+        yield from self._halve(places[middle:], few)
 
     def _place(self, place: int) -> tuple[str, int]:
         """Return which gradient, and where in its flattened array."""
@@ -187,23 +196,28 @@ class Audited:
         ruled = {*self.proved, *self.told, *self.refuted}
         return [self._place(place)[0] for place in range(self.value.size) if place not in ruled]
 
+    def matter(self, place: int) -> Matter:
+        """Return one number, of which all that is found out is kept."""
+        if place not in self._matters:
+            bound = float(self.bound[place])
+            self._matters[place] = Matter(self.witness, *self._place(place), bound)
+        return self._matters[place]
+
     def _rule_on(self, place: int) -> bool:
         """Hold one number against its own derivative.
 
         On a tie of the definition whatever lies between its one-sided derivatives is right. Near
         one, on a kink of the passes, nothing is proved.
         """
-        gradient, element = self._place(place)
-        position = tuple(map(int, np.unravel_index(element, self.shapes[gradient])))
         value, bound = float(self.value[place]), float(self.bound[place])
-        direction = along(self.witness.model, gradient, position)
-        slope = narrow_slope(self.witness.point, direction, bound)
+        matter = self.matter(place)
+        slope = matter.slope
         if not slope.is_known or (self.kink[place] and not slope.tie and self.witness.is_open):
             return True
         formula = self._formula(PRECISIONS[1])
         exact = None if formula is None else formula[place]
         truth = slope.enclosure
-        honest = self._honest(direction, truth, formula)
+        honest = self._honest(matter, formula)
         with precision(PRECISIONS[0]):
             known = exact is not None and exact.is_finite()
             wrong = known and bool(honest.is_finite() and abs(exact - truth) > honest)
@@ -218,7 +232,7 @@ class Audited:
             self.told.add(place)
         return True
 
-    def _honest(self, direction: Direction, truth: flint.arb, formula: Any) -> flint.arb:
+    def _honest(self, matter: Matter, formula: Any) -> flint.arb:
         """Return how far a formula may be from the truth in exact arithmetic.
 
         By the rounding of constants if it is a function's own; else as far as an honest derivative
@@ -226,7 +240,7 @@ class Audited:
         """
         if self.witness.model.recorded and formula is not None:
             return max(map(abs, formula), key=float) * self.blur
-        honest = self.witness.coarse(direction).enclosure.rad()
+        honest, truth = matter.coarse.enclosure.rad(), matter.slope.enclosure
         with precision(PRECISIONS[0]):
             return honest + abs(truth) * 2.0 ** -working_bits(self.witness.rounding)
 

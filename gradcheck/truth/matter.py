@@ -85,8 +85,7 @@ def look_at(matters: Sequence[Matter]) -> None:
     """Evaluate together, format by format, what can be told of many; the rest when asked for."""
     by_format: defaultdict[str, list[Matter]] = defaultdict(list)
     for matter in matters:
-        if not matter.witness.model.recorded:
-            by_format[matter.witness.rounding.dtype.name].append(matter)
+        by_format[matter.witness.rounding.dtype.name].append(matter)
     for some in by_format.values():
         first = some[0].witness
         coarse = working_bits(first.rounding)

@@ -389,3 +389,22 @@ def test_a_recorded_function_is_proved_together_and_a_wrong_one_looked_at_alone(
     assert len(looked_at) == (0 if factor == 1 else 4)
     assert report.run["audit"]["refuted"] == (0 if factor == 1 else 24)
     assert report.run["audit"]["proved"] > 0 or factor != 1
+
+
+@pytest.mark.parametrize("name", ["chain", "layer-norm"])
+def test_by_halves_the_same_is_found_as_number_by_number(name, monkeypatch):
+    from gradcheck.harness.sweep import run_sweep
+    from gradcheck.truth import audit as auditing
+
+    model = load_model(name)
+    wrong = list(model.parameters)[1]
+    model = altered(model, lambda v, d: setattr(d, wrong, d[wrong] * 1.5))
+    request = Request(samples=12, dtypes=("float64",), adapters=QUICK, workers=1)
+    outcome = replace(run_sweep(model, request), tallies={})
+    evaluated = []
+    monkeypatch.setattr(auditing, "look_at", lambda matters: evaluated.append(len(matters)))
+    alone = auditing.audit(model, request, outcome)
+    monkeypatch.setattr(auditing, "CHEAPER", 0)
+    assert auditing.audit(model, request, outcome) == alone
+    assert {gradient for _, gradient in alone.refuted} == {wrong}
+    assert evaluated[0] > evaluated[1] == 0
