@@ -6,8 +6,9 @@ formulas written by hand yield in exact arithmetic. If they are wrong, by eₖ, 
 of a share δ of its gradient is hidden by the rounding of constants, `BLUR` of the sum, with a
 probability of about n·BLUR/δ for n numbers. The floats of the reference are then held against the
 enclosures of the formulas. Where the identity fails, the direction is halved until the numbers that
-are wrong are alone, and each of those is ruled on by its own derivative; so is what stands on a
-kink, and what Arb cannot enclose by the formula.
+are wrong are alone, unless the derivatives of all numbers could be had together, and each of those
+is ruled on by its own derivative; so is what stands on a kink, and what Arb cannot enclose by the
+formula.
 
 References
 ----------
