@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gradcheck.errors import RequestError
-from gradcheck.harness.request import DTYPES, Request
-from gradcheck.options import OPTIONS, number, whole_number
+from gradcheck.harness.request import DTYPES, TIMEOUT, Request
+from gradcheck.options import OPTIONS, number, usable_cores, whole_number
 
 if TYPE_CHECKING:
     from gradcheck.model.model import Model
@@ -95,7 +95,23 @@ def _parser() -> argparse.ArgumentParser:
         help="succeed even if too little of a gradient could be judged",
     )
     sweep.add_argument("--output", type=_path, metavar="FOLDER", help="(results/MODEL)")
-    sweep.set_defaults(command=_sweep)
+    sweep.add_argument(
+        "--timeout",
+        type=number,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help="that a call of an adapter may take, with 2 workers or more (%(default)g)",
+    )
+    sweep.add_argument(
+        "--resume", action="store_true", help="go on where a sweep into the same folder was ended"
+    )
+    sweep.add_argument(
+        "--full", type=_path, metavar="FILE.parquet", help="write every comparison here as well"
+    )
+    sweep.add_argument(
+        "--dask", default="", metavar="ADDRESS", help="scheduler of a Dask cluster that judges"
+    )
+    sweep.set_defaults(command=_sweep, workers=usable_cores())
 
     trace = commands.add_parser("trace", help="every quantity and adjoint at one point")
     _add_model(trace)
@@ -206,15 +222,36 @@ def _numbers(
 
 def _sweep(options: argparse.Namespace) -> int:
     from gradcheck.api import stages
+    from gradcheck.harness.execution import Execution
+    from gradcheck.harness.full import check_target
+    from gradcheck.harness.process import share_cores
     from gradcheck.reports.files import check_folder, write_report
     from gradcheck.reports.terminal import print_findings, print_verdicts, progress_bar
 
     request, model = _request(options), _model(options)
     folder = options.output or Path("results") / model.name
     check_folder(folder)
+    if options.full is not None:
+        if options.dask:
+            raise RequestError(
+                "full", "is written on one machine; leave out --dask"
+            )
+        check_target(options.full)
+    folder.mkdir(parents=True, exist_ok=True)
+    share_cores()
     _note_broken(request)
     told: list[Callable[[float], None]] = []
-    reports = stages(model, request, lambda fraction: told[-1](fraction))
+    execution = Execution(
+        options.model,
+        _merged(options.option),
+        options.timeout,
+        options.dask,
+        folder / ".checkpoint",
+        options.resume,
+        options.full,
+        _note,
+    )
+    reports = stages(model, request, lambda fraction: told[-1](fraction), execution=execution)
     with progress_bar() as progress:
         told.append(progress)
         first = next(reports)
@@ -223,7 +260,13 @@ def _sweep(options: argparse.Namespace) -> int:
         told.append(progress)
         report = next(reports)
     print_findings(report, write_report(report, folder), _source(options))
+    if execution.checkpoint is not None:
+        execution.checkpoint.unlink(missing_ok=True)
     return AGREED if report.agrees else DISAGREED
+
+
+def _note(text: str) -> None:
+    print(f"gradcheck: {_one_line(text)}", file=sys.stderr)
 
 
 def _request(options: argparse.Namespace) -> Request:

@@ -27,6 +27,10 @@ class RequestError(ValueError):
         return f"{self.field}: {self.text}" if self.field else self.text
 
 
+class UnfinishedError(Exception):
+    """A run that could not be finished or written, for a reason that is not in the request."""
+
+
 class EndedError(Exception):
     """A part that somebody else wrote tried to end the process; that is an error of that part."""
 

@@ -16,6 +16,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", r"ignore:`torch\.jit\.:DeprecationWarning")
 
 
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a sweep of the command line judge in this process unless a test asks for more workers."""
+    monkeypatch.setattr("gradcheck.cli.usable_cores", lambda: 1)
+
+
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, Adapter]], None]:
     """Make the given adapters the only ones there are."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from math import isfinite
 
@@ -14,6 +13,8 @@ BARS = ("auto", "ball", "stochastic")
 DISTRIBUTIONS = ("normal", "uniform", "log-uniform")
 LARGEST_SCALE = {"float64": 1e300, "float32": 1e30}
 """Above it, samples themselves might be infinite."""
+TIMEOUT = 120.0
+"""Seconds that a call may take: compiling a large model takes tens."""
 SEED_LIMIT = 2**128
 """The sample generator's key has 128 bits."""
 
@@ -54,7 +55,8 @@ class Request:
         Whether a sweep may succeed in which next to nothing was judged: a gradient on less than a
         tenth of the samples, or none because no adapter is held to the bound.
     workers
-        How many blocks to work on at once; the results do not depend on it.
+        How many processes judge at once, if the model is given by name; 1 for this one alone. The
+        results do not depend on it.
 
     Raises
     ------
@@ -75,7 +77,7 @@ class Request:
     bars: str = "auto"
     kinks: bool = False
     allow_uninformative: bool = False
-    workers: int = os.cpu_count() or 1
+    workers: int = 1
 
     def __post_init__(self) -> None:
         for name in ("samples", "seed", "rows", "referee_limit", "workers"):

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from gradcheck.judge.verdict import LABELS, Comparison, Verdict
 
 Counts = NDArray[np.int64]
+Key = tuple[str, str, str]
+"""Adapter, dtype, gradient."""
 
 ULPS_BITS = 6
 """Buckets per binade, as a power of two: whole ulps up to 128 are exact, more to 1.6 %."""

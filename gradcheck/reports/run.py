@@ -13,8 +13,8 @@ import pandas as pd
 
 from gradcheck.adapters import missing_adapters
 from gradcheck.diagnosis.findings import Diagnosis
+from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
-from gradcheck.harness.sweep import Outcome
 from gradcheck.judge.coverage import LEAST_JUDGED, find_shortfalls, is_evidence
 from gradcheck.judge.verdict import LABELS
 from gradcheck.model.model import Model

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from gradcheck.diagnosis.findings import Diagnosis, Finding
-from gradcheck.harness.block import Key
+from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
-from gradcheck.harness.sweep import Outcome
-from gradcheck.judge.tally import Case, Tally
+from gradcheck.judge.tally import Case, Key, Tally
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.model.model import Model, label
 from gradcheck.reports.run import DEFECT, find_reasons, run_facts

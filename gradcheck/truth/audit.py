@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from gradcheck.adapters import normal_range
+from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import AUDIT_STREAM, choose_audited, draw_words, uniform
-from gradcheck.harness.sweep import Outcome
 from gradcheck.judge.confidence import LEVEL, share_below
 from gradcheck.judge.reference import Passes
 from gradcheck.judge.tally import Case

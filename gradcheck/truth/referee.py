@@ -11,10 +11,9 @@ from typing import Any
 import flint
 import numpy as np
 
-from gradcheck.harness.block import Key
+from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
-from gradcheck.harness.sweep import Outcome
-from gradcheck.judge.tally import Case
+from gradcheck.judge.tally import Case, Key
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.audit import Audit, audit

@@ -19,8 +19,9 @@ import pandas as pd
 
 from gradcheck import Request, load_model
 from gradcheck.api import explained
+from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.samples import choose_audited
-from gradcheck.harness.sweep import Outcome, run_sweep
+from gradcheck.harness.sweep import run_sweep
 from gradcheck.model.model import Model
 from gradcheck.truth.audit import audit
 from gradcheck.truth.derivative import PRECISIONS
