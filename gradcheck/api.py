@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -20,6 +20,7 @@ from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.reports.tables import Report, tabulate
+from gradcheck.stopwatch import Stopwatch
 from gradcheck.suggestions import nearest
 from gradcheck.truth.evidence import Evidence, evidence
 from gradcheck.truth.referee import Rulings, referee
@@ -97,7 +98,9 @@ def stages(
     RequestError
         If the request cannot be met; before any work.
     """
-    outcome = run_sweep(model, request, progress, block, execution)
+    watch = Stopwatch()
+    with watch.timed("sweep"):
+        outcome = run_sweep(model, request, progress, block, execution)
     yield tabulate(model, request, outcome)
     rulings, failed = Rulings(), dict[str, str]()
     if model.recorded and not any(
@@ -112,11 +115,18 @@ def stages(
             rulings = referee(model, request, outcome, progress)
             stage = "diagnosis"
             if rulings.blamed or (outcome.misstated and not model.recorded):
-                diagnosis = explained(model, evidence(request, outcome, rulings), rulings, progress)
+                with watch.timed(stage):
+                    clues = evidence(request, outcome, rulings)
+                    diagnosis = explained(model, clues, rulings, progress)
     except Exception as error:  # a model that raises late; what was found before is not lost
         failed[stage] = describe(error, model)
-    outcome, rulings = settle(model, request, outcome, rulings)
-    contract = examined(cast("CapturedModel", model), request, outcome) if model.recorded else ()
+    with watch.timed("settlement"):
+        outcome, rulings = settle(model, request, outcome, rulings)
+    contract: Sequence[Point] = ()
+    if model.recorded:
+        with watch.timed("contract"):
+            contract = examined(cast("CapturedModel", model), request, outcome)
+    outcome = replace(outcome, seconds={**outcome.seconds, **watch.seconds})
     yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract)
 
 

@@ -233,9 +233,7 @@ def _sweep(options: argparse.Namespace) -> int:
     check_folder(folder)
     if options.full is not None:
         if options.dask:
-            raise RequestError(
-                "full", "is written on one machine; leave out --dask"
-            )
+            raise RequestError("full", "is written on one machine; leave out --dask")
         check_target(options.full)
     folder.mkdir(parents=True, exist_ok=True)
     share_cores()

@@ -90,7 +90,7 @@ def model_files(model: str) -> list[Path]:
         if name.startswith(PREFIX) and (path := getattr(module, "__file__", None))
     ]
     below = [path for path in used if path.resolve().is_relative_to(folder.resolve())]
-    return sorted({path.resolve() for path in [*below, *folder.glob("*.py")]})
+    return sorted({path.resolve() for path in [*below, *folder.glob("*.py")] if path.is_file()})
 
 
 def _hash(paths: Iterable[Path]) -> str:

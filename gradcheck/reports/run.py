@@ -89,6 +89,13 @@ def run_facts(
         "judged": {
             "least": LEAST_JUDGED,
             "adapters": len({key[0] for key in judged}),
+            "disagree_share_below": float(
+                summary.loc[summary["adapter"].isin({key[0] for key in judged})][
+                    "disagree_share_below"
+                ].max()
+            )
+            if judged
+            else None,
             "short": [asdict(short) for short in shortfalls],
         },
         "referee": rulings.facts,

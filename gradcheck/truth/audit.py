@@ -16,12 +16,12 @@ from gradcheck.adapters import normal_range
 from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import AUDIT_STREAM, choose_audited, draw_words, uniform
-from gradcheck.judge.confidence import LEVEL, share_below
 from gradcheck.judge.reference import Passes
 from gradcheck.judge.tally import Case
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
+from gradcheck.truth.confidence import LEVEL, share_below
 from gradcheck.truth.identity import Audited
 from gradcheck.truth.matter import look_at
 from gradcheck.truth.together import Gradients, prove_together

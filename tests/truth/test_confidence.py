@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradcheck.judge.confidence import share_below
+from gradcheck.truth.confidence import share_below
 
 
 def at_most(found, among, share):
