@@ -384,7 +384,7 @@ def test_the_help_of_a_sweep_tells_an_options_default(option, default, capsys):
     with pytest.raises(SystemExit):
         main(["sweep", "--help"])
     described = capsys.readouterr().out.rpartition(f"{option} ")[2]
-    first = " ".join(described.partition("\n  --")[0].split())
+    first = " ".join(described.partition("\n\n")[0].partition("\n  --")[0].split())
     assert first.endswith(default)
 
 

@@ -10,6 +10,7 @@ import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 
@@ -18,6 +19,7 @@ from gradcheck.harness.block import Call, every_call
 from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.stretch import Stretch
 from gradcheck.harness.worker import CALLS, FAILS, JUDGED, REFUSES, Job, serve
+from gradcheck.signals import tidied
 
 TRIES = 2
 """Of a call in which the process ends: it may have been something else that ended it."""
@@ -90,7 +92,9 @@ class Pool:
         """
         waiting = deque(stretches)
         workers = [_Worker(self.job) for _ in range(min(self.count, len(waiting)))]
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(tidied(lambda: _kill(workers)))
+            stack.callback(_kill, workers)
             while waiting or any(worker.stretch for worker in workers):
                 for worker in self._talking(workers):
                     try:
@@ -116,9 +120,6 @@ class Pool:
                             worker.connection.send((worker.stretch, self.lost))
                 for worker in self._overdue(workers):
                     self._replace(workers, worker, waiting, hung=True)
-        finally:
-            for worker in workers:
-                worker.end()
 
     def _talking(self, workers: Sequence[_Worker]) -> list[_Worker]:
         """Wait for one that says something or has ended, but not longer than one may be silent."""
@@ -151,3 +152,9 @@ class Pool:
         self.lost[call] = happened
         if sum(other.adapter == call.adapter for other in self.lost) >= MOST_LOST:
             self.lost[every_call(call.adapter)] = f"{happened}, {MOST_LOST} times"
+
+
+def _kill(workers: Sequence[_Worker]) -> str:
+    for worker in workers:
+        worker.end()
+    return ""

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 import numpy as np
 import pytest
 
+from gradcheck import adapters as registry
 from gradcheck.adapters import ENTRY_POINT_GROUP, Adapter, all_adapters, choose_adapters
 from gradcheck.cli import main
 from gradcheck.errors import RequestError
@@ -215,9 +216,11 @@ def third_party(tmp_path, monkeypatch):
         (info / "entry_points.txt").write_text(entry)
         monkeypatch.syspath_prepend(str(tmp_path))
         monkeypatch.delitem(sys.modules, "their_adapter", raising=False)
+        registry._loaded.cache_clear()
 
     yield install
     sys.modules.pop("their_adapter", None)
+    registry._loaded.cache_clear()
 
 
 BROKEN = {

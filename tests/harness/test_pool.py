@@ -81,7 +81,9 @@ def test_an_adapter_that_hangs_is_named_and_the_sweep_goes_on(swept):
 
 def test_a_process_that_ends_once_costs_nothing(swept, tmp_path):
     once = tmp_path / "once"
-    tallies = swept(f"if not Path({str(once)!r}).exists(): Path({str(once)!r}).touch(); os._exit(1)")
+    tallies = swept(
+        f"if not Path({str(once)!r}).exists(): Path({str(once)!r}).touch(); os._exit(1)"
+    )
     assert once.exists()
     assert errors_of(tallies) == (0, [])
 

@@ -60,7 +60,7 @@ def everybody_else_is_wrong_too(monkeypatch, parameter, factor):
         }
 
     same = Adapter(prepare, "repeats a mistake", normal_range=complex_step.normal_range)
-    monkeypatch.setattr(registry, "all_adapters", lambda: {"same": same})
+    monkeypatch.setattr(registry, "all_adapters", lambda *_: {"same": same})
 
 
 def test_a_mistake_that_everybody_makes_is_found():

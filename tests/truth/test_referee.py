@@ -37,7 +37,7 @@ def shifted(parameter, factor):
 
 def register(monkeypatch, **adapters):
     known = registry.all_adapters() | adapters
-    monkeypatch.setattr(registry, "all_adapters", lambda: known)
+    monkeypatch.setattr(registry, "all_adapters", lambda *_: known)
 
 
 def disagreements(report):
