@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,19 +122,16 @@ class _Cluster:
             self._take_back(present, waiting)
             while waiting and len(self.tasks) < WAITING * len(present):
                 self._submit(waiting, present)
-            try:
-                finished = wait(list(self.tasks), POLL, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                finished = set()
-            except ValueError:  # there is nothing to wait for
-                finished = set()
-                time.sleep(POLL)
+            finished = [future for future in self.tasks if future.done()]
             if present:
                 last = time.monotonic()
             elif time.monotonic() - last > PATIENCE:
                 raise UnfinishedError(f"no worker of the cluster can be used for {PATIENCE:g} s")
             for future in finished:
                 yield from self._result(future, told)
+            if not finished:
+                with suppress(TimeoutError, ValueError):  # all have finished just now, or none is
+                    wait(list(self.tasks), POLL, return_when="FIRST_COMPLETED")
 
     def _present(self) -> list[str]:
         """Return which workers are there that may be used; look at those that are new."""
