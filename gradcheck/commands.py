@@ -28,6 +28,7 @@ def sweep(options: argparse.Namespace) -> int:
     from gradcheck.reports.files import contents_of
     from gradcheck.reports.folder import OutputFolder
     from gradcheck.reports.terminal import print_findings, print_verdicts, progress_bar
+    from gradcheck.stopwatch import since_start
 
     request, model = _request(options), _model(options)
     _check_places(options)
@@ -54,6 +55,8 @@ def sweep(options: argparse.Namespace) -> int:
         with progress_bar("settling") as progress:
             told.append(progress)
             report = next(reports)
+        seconds = {**report.run["seconds"], "whole": round(since_start(), 3)}
+        report = replace(report, run={**report.run, "seconds": seconds})
         files = folder.write(contents_of(report))
         folder.checkpoint.unlink(missing_ok=True)
         print_findings(report, files, _source(options))
