@@ -3,10 +3,15 @@
 The public names below are imported when first used, so that `import gradcheck` costs nothing.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+import importlib
+
+TYPE_CHECKING = False
+"""As in `typing`, which takes longer to import than all of this."""
 if TYPE_CHECKING:
+    from typing import Any
+
     from gradcheck import sampling, testing
     from gradcheck.adapters import Adapter
     from gradcheck.api import sweep

@@ -1,31 +1,35 @@
-"""The command line: arguments in, tables and an exit status out.
-
-Imports stay inside the commands, so that `--help` answers at once.
-"""
+"""The command line: arguments in, tables and an exit status out."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import re
-import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
-from gradcheck.errors import RequestError
-from gradcheck.harness.request import DTYPES, Request
-from gradcheck.options import OPTIONS, number, whole_number
+from gradcheck import commands
+from gradcheck.errors import RequestError, UnfinishedError, is_interrupt, one_line, told
+from gradcheck.harness.request import DTYPES, TIMEOUT
+from gradcheck.options import OPTIONS, number, usable_cores, whole_number
 
-if TYPE_CHECKING:
-    from gradcheck.model.model import Model
-
-AGREED, DISAGREED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+WRONG_REQUEST, UNFINISHED, INTERRUPTED = 2, 3, 130
+STATUSES = """\
+exit status:
+  0    nothing disagrees
+  1    something does, or an adapter failed
+  2    the request was wrong: one line on stderr names the argument and the mend
+  3    the run could not be finished or written, as on a full disk
+  130  interrupted; 143 if terminated
+"""
 DEFAULT_MODEL = "chain"
-MOST_SAMPLES = 2**53
 POSITIONAL = frozenset({"model", "file"})
+SHOW_TRACEBACK = "GRADCHECK_TRACEBACK"
+"""The variable that, if it is set, has an unexpected error shown in full."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,21 +42,53 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit status.
 
-    0: nothing disagrees; 1: something does, or an adapter failed; 2: the request was wrong, as one
-    line on stderr says; 130: interrupted, earlier results whole.
+    0: nothing disagrees; 1: something does, or an adapter failed, and nothing else is 1; 2: the
+    request was wrong, as one line on stderr says; 3: the run could not be finished or written, for
+    the disk is full, say, or by a defect of this program; 130: interrupted, earlier results whole.
+
+    Raises
+    ------
+    SystemExit
+        With status 0, if help was asked for.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ∂ still gets the rest
     try:
         options = _parser().parse_args(arguments)
+    except RequestError as error:
+        return _ended(WRONG_REQUEST, in_words(error))
+    try:
         return int(options.command(options))
     except RequestError as error:
-        print("gradcheck:", _one_line(in_words(error)), file=sys.stderr)
-        return WRONG_REQUEST
-    except KeyboardInterrupt:
-        print("gradcheck: interrupted; earlier results are untouched", file=sys.stderr)
-        return INTERRUPTED
+        return _ended(WRONG_REQUEST, in_words(error))
+    except UnfinishedError as error:
+        return _ended(UNFINISHED, str(error), *_notes(error))
+    except MemoryError as error:
+        return _ended(UNFINISHED, "out of memory", *_notes(error))
+    except BaseException as error:
+        if is_interrupt(error):
+            return _ended(INTERRUPTED, "interrupted", *_notes(error))
+        if SHOW_TRACEBACK in os.environ:
+            traceback.print_exception(error)
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return _ended(
+            UNFINISHED,
+            f"unexpected {told(error)} ({where.filename}:{where.lineno})",
+            f"please report it, with what {SHOW_TRACEBACK}=1 shows",
+            *_notes(error),
+        )
+
+
+def _ended(status: int, *said: str) -> int:
+    """Say in a line how it ended."""
+    print("gradcheck:", one_line("; ".join(said)), file=sys.stderr)
+    return status
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Return what has become of earlier results, if the error came from within their folder."""
+    return getattr(error, "__notes__", [])
 
 
 def in_words(error: RequestError) -> str:
@@ -63,15 +99,9 @@ def in_words(error: RequestError) -> str:
     return f"{name.replace('_', '-')}: {error.text}"
 
 
-def _one_line(text: str) -> str:
-    """Fold a text; what it has of a terminal's control characters is shown, not obeyed."""
-    folded = " ".join(text.split())
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in folded)
-
-
 def _path(text: str) -> Path:
     """Convert text to a path."""
-    if "\0" in text:
+    if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"expected a path, got {text!r}")
     return Path(text)
 
@@ -80,10 +110,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="gradcheck",
         description="Cross-validate a hand-written backward pass against PyTorch and JAX.",
+        epilog=STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    added = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    sweep = commands.add_parser("sweep", help="compare gradients on random samples")
+    sweep = added.add_parser(
+        "sweep",
+        help="compare gradients on random samples",
+        epilog=STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     _add_model(sweep)
     _add(sweep, "samples")
     _add_sampling(sweep)
@@ -95,9 +132,25 @@ def _parser() -> argparse.ArgumentParser:
         help="succeed even if too little of a gradient could be judged",
     )
     sweep.add_argument("--output", type=_path, metavar="FOLDER", help="(results/MODEL)")
-    sweep.set_defaults(command=_sweep)
+    sweep.add_argument(
+        "--timeout",
+        type=number,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help="that a call of an adapter may take, with 2 workers or more (%(default)g)",
+    )
+    sweep.add_argument(
+        "--resume", action="store_true", help="go on where a sweep into the same folder was ended"
+    )
+    sweep.add_argument(
+        "--full", type=_path, metavar="FILE.parquet", help="write every comparison here as well"
+    )
+    sweep.add_argument(
+        "--dask", default="", metavar="ADDRESS", help="scheduler of a Dask cluster that judges"
+    )
+    sweep.set_defaults(command=commands.sweep, workers=usable_cores())
 
-    trace = commands.add_parser("trace", help="every quantity and adjoint at one point")
+    trace = added.add_parser("trace", help="every quantity and adjoint at one point")
     _add_model(trace)
     point = trace.add_mutually_exclusive_group()
     point.add_argument(
@@ -116,15 +169,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_sampling(trace)
     _add_comparison(trace, dtypes=DTYPES[:1])
-    trace.set_defaults(command=_trace)
+    trace.set_defaults(command=commands.trace)
 
-    new = commands.add_parser("new", help="write a starting file for a model of your own")
+    new = added.add_parser("new", help="write a starting file for a model of your own")
     new.add_argument("file", type=_path, metavar="FILE.py")
     new.add_argument("--force", action="store_true", help="overwrite the file if it exists")
-    new.set_defaults(command=_new)
+    new.set_defaults(command=commands.new)
 
-    adapters = commands.add_parser("adapters", help="which there are, and how to install the rest")
-    adapters.set_defaults(command=_adapters)
+    adapters = added.add_parser("adapters", help="which there are, and how to install the rest")
+    adapters.set_defaults(command=commands.adapters)
     return parser
 
 
@@ -202,117 +255,3 @@ def _numbers(
         return numbers
 
     return parse
-
-
-def _sweep(options: argparse.Namespace) -> int:
-    from gradcheck.api import stages
-    from gradcheck.reports.files import check_folder, write_report
-    from gradcheck.reports.terminal import print_findings, print_verdicts, progress_bar
-
-    request, model = _request(options), _model(options)
-    folder = options.output or Path("results") / model.name
-    check_folder(folder)
-    _note_broken(request)
-    told: list[Callable[[float], None]] = []
-    reports = stages(model, request, lambda fraction: told[-1](fraction))
-    with progress_bar() as progress:
-        told.append(progress)
-        first = next(reports)
-    print_verdicts(first)
-    with progress_bar("settling") as progress:
-        told.append(progress)
-        report = next(reports)
-    print_findings(report, write_report(report, folder), _source(options))
-    return AGREED if report.agrees else DISAGREED
-
-
-def _request(options: argparse.Namespace) -> Request:
-    given = vars(options)
-    return Request(**{name: given[name] for name in vars(Request()) if name in given})
-
-
-def _source(options: argparse.Namespace) -> str:
-    """Name the model as on this command line."""
-    sizes = ",".join(f"{name}={size}" for name, size in _merged(options.option).items())
-    return f"{shlex.quote(options.model)}{sizes and f' --option {sizes}'}"
-
-
-def _merged(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Join what was given by the same option several times."""
-    return {name: value for part in given for name, value in part.items()}
-
-
-def _model(options: argparse.Namespace) -> Model:
-    from gradcheck.model.loading import load_model
-
-    return load_model(options.model, _merged(options.option))
-
-
-def _trace(options: argparse.Namespace) -> int:
-    from gradcheck.reports.terminal import progress_bar
-    from gradcheck.reports.trace import print_trace
-    from gradcheck.trace import trace_point, trace_sample
-
-    request, model = _request(options), _model(options)
-    if model.recorded:
-        raise RequestError(
-            "model", f"{model.name} is a recorded function, which has no named quantities; sweep it"
-        )
-    sample = options.sample
-    if sample is None and not (options.at or model.example):
-        sample = 0
-    if sample is not None and not 0 <= sample < MOST_SAMPLES:
-        raise RequestError("sample", f"expected 0 to 2**53 - 1, got {sample}")
-    _note_broken(request)
-    agrees = True
-    for dtype in request.dtypes:
-        one = replace(request, dtypes=(dtype,))
-        with progress_bar("tracing") as progress:
-            if sample is None:
-                trace = trace_point(model, {**model.example, **_merged(options.at)}, one, progress)
-            else:
-                trace = trace_sample(model, one, sample, progress)
-        print_trace(trace, model.name)
-        agrees = agrees and trace.agrees
-    return AGREED if agrees else DISAGREED
-
-
-def _new(options: argparse.Namespace) -> int:
-    from gradcheck.template import write_starting_file
-
-    print(write_starting_file(options.file, options.force))
-    return AGREED
-
-
-def _note_broken(request: Request) -> None:
-    """Say which adapters were left out, if they were not asked for."""
-    from gradcheck.adapters import broken_adapters
-
-    for name, problem in broken_adapters().items():
-        if request.adapters is None:
-            print(f"gradcheck: left out: {name}, which is broken: {problem}", file=sys.stderr)
-
-
-def _adapters(options: argparse.Namespace) -> int:
-    from gradcheck.adapters import all_adapters, broken_adapters
-    from gradcheck.reports.terminal import print_adapters
-
-    print_adapters(
-        [
-            {
-                "adapter": name,
-                "installed": f"{adapter.framework or 'numpy'} {adapter.version}"
-                if adapter.installed
-                else f"no; {adapter.install_command}",
-                "by default": "yes" if adapter.by_default else "no",
-                "judged": "yes" if adapter.judged else "no",
-                "how": adapter.summary,
-            }
-            for name, adapter in all_adapters().items()
-        ]
-        + [
-            {"adapter": name, "installed": "broken", "by default": "no", "judged": "", "how": why}
-            for name, why in broken_adapters().items()
-        ]
-    )
-    return AGREED

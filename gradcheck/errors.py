@@ -1,9 +1,15 @@
-"""The mistakes that a user can mend."""
+"""The mistakes that a user can mend, what cannot be helped, and how texts of others are shown."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from gradcheck.signals import is_watching
+
+LONGEST_WORD, LONGEST_LINE = 250, 2000
+"""Characters of a word, and of a message, that are shown."""
 
 
 class RequestError(ValueError):
@@ -21,10 +27,17 @@ class RequestError(ValueError):
 
     def __init__(self, field: str, text: str) -> None:
         super().__init__(field, text)
-        self.field, self.text = field, printable(text)
+        self.field, self.text = field, shortened(printable(text))
 
     def __str__(self) -> str:
         return f"{self.field}: {self.text}" if self.field else self.text
+
+
+class UnfinishedError(Exception):
+    """A run that could not be finished or written, by nobody's mistake: a full disk, say.
+
+    The command line prints it as one line and exits with status 3.
+    """
 
 
 class EndedError(Exception):
@@ -39,17 +52,43 @@ def guarded() -> Iterator[None]:
     ------
     EndedError
         In place of SystemExit and whatever else no `except Exception` stops; a keyboard interrupt
-        remains one.
+        remains one, unless signals end the process, so that it was raised by hand.
     """
     try:
         yield
-    except (Exception, KeyboardInterrupt):
+    except Exception:
         raise
     except BaseException as error:
-        given = ", ".join(map(repr, error.args))
+        if is_interrupt(error):
+            raise
+        given = ", ".join(map(echoed, error.args))
         raise EndedError(
             f"{type(error).__name__}({given}) would end the process; raise another exception"
         ) from error
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tell whether somebody pressed Ctrl-C, as far as can be known."""
+    return isinstance(error, KeyboardInterrupt) and not is_watching()
+
+
+def told(error: BaseException) -> str:
+    """Name an exception and what it says, if it can say it."""
+    try:
+        text = str(error)
+    except BaseException as another:
+        if is_interrupt(another):
+            raise
+        text = f"(its text raises {type(another).__name__})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def echoed(value: object) -> str:
+    """Write a value as in code, if it can be written."""
+    try:
+        return repr(value)
+    except Exception:  # an int of more digits than Python writes, or somebody else's class
+        return f"<{type(value).__name__}>"
 
 
 def printable(text: str) -> str:
@@ -58,3 +97,19 @@ def printable(text: str) -> str:
         sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode()
         for sign in text
     )
+
+
+def one_line(text: str) -> str:
+    """Show a text of somebody else's within a line: folded, escaped and cut."""
+    return shortened(printable(" ".join(text.split())))
+
+
+def shortened(text: str) -> str:
+    """Leave out the middle of words, and the end of a text, that nobody would read."""
+    text = re.sub(rf"\S{{{LONGEST_WORD},}}", _middle_left_out, text)
+    return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}…"
+
+
+def _middle_left_out(word: re.Match[str]) -> str:
+    half = LONGEST_WORD // 2 - 10
+    return f"{word[0][:half]}…({len(word[0]):,} characters)…{word[0][-half:]}"

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.errors import RequestError
+from gradcheck.errors import RequestError, guarded, is_interrupt, one_line, told
 from gradcheck.model.board import Given
 from gradcheck.model.model import Model
 from gradcheck.suggestions import nearest
@@ -106,8 +108,9 @@ class Adapter:
     def installed(self) -> bool:
         """Whether its framework can be found."""
         try:
-            return not self.framework or importlib.util.find_spec(self.framework) is not None
-        except (ImportError, ValueError):  # what it is a part of is missing, or odd
+            with guarded():
+                return not self.framework or importlib.util.find_spec(self.framework) is not None
+        except Exception:  # what it is a part of is missing, or odd
             return False
 
     @property
@@ -115,7 +118,7 @@ class Adapter:
         """Version of its framework; a question mark if it was not installed as a package."""
         try:
             return importlib.metadata.version(self.framework or "numpy")
-        except importlib.metadata.PackageNotFoundError:
+        except (importlib.metadata.PackageNotFoundError, ValueError):
             return "?"
 
     @property
@@ -124,32 +127,82 @@ class Adapter:
         return f"python -m pip install {self.framework}"
 
 
-def all_adapters() -> dict[str, Adapter]:
-    """Load every registered adapter, installed or not, by name in alphabetical order."""
-    return {name: found for name, found in _registered().items() if isinstance(found, Adapter)}
+def all_adapters(names: Collection[str] | None = None) -> dict[str, Adapter]:
+    """Load every registered adapter, installed or not, by name in alphabetical order.
+
+    Of `names` only, if they are given: no other package's module is then imported.
+    """
+    loaded = _loaded_adapters(names)
+    return {name: found for name, found in loaded.items() if isinstance(found, Adapter)}
 
 
-def broken_adapters() -> dict[str, str]:
+def broken_adapters(names: Collection[str] | None = None) -> dict[str, str]:
     """Return why an adapter that is registered cannot be loaded, by its name."""
-    return {name: found for name, found in _registered().items() if isinstance(found, str)}
+    return {n: found for n, found in _loaded_adapters(names).items() if isinstance(found, str)}
 
 
-def _registered() -> dict[str, Adapter | str]:
-    points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-    return {point.name: _loaded(point) for point in sorted(points, key=lambda point: point.name)}
+def registered_names() -> list[str]:
+    """Name every registered adapter, in alphabetical order, and load none."""
+    return sorted({point.name for point in _points()})
 
 
+def _loaded_adapters(names: Collection[str] | None) -> dict[str, Adapter | str]:
+    points = {point.name: point for point in sorted(_points(), key=_is_own)}
+    return {n: _loaded(points[n]) for n in sorted(points) if names is None or n in names}
+
+
+def _is_own(point: importlib.metadata.EntryPoint) -> bool:
+    """Tell whether it is of this package, whose names nobody takes."""
+    return point.value.startswith("gradcheck.")
+
+
+def _points() -> list[importlib.metadata.EntryPoint]:
+    """Find what is registered; a package whose metadata cannot be read registers nothing."""
+    try:
+        return list(importlib.metadata.entry_points(group=ENTRY_POINT_GROUP))
+    except Exception:  # that of one package, which would stop them all
+        found: list[importlib.metadata.EntryPoint] = []
+        for distribution in importlib.metadata.distributions():
+            with suppress(Exception):
+                found += distribution.entry_points.select(group=ENTRY_POINT_GROUP)
+        return found
+
+
+@cache
 def _loaded(point: importlib.metadata.EntryPoint) -> Adapter | str:
     """Load an adapter that somebody else may have written; else say in one line why not."""
     try:
         found = point.load()
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # SystemExit as well
-        return " ".join(f"{type(error).__name__}: {error}".split())
-    if isinstance(found, Adapter):
-        return found
-    return f"{point.value} is no gradcheck.adapters.Adapter, but {type(found).__name__}"
+        if is_interrupt(error):
+            raise
+        return one_line(told(error))
+    if not isinstance(found, Adapter):
+        return f"{point.value} is no gradcheck.adapters.Adapter, but {type(found).__name__}"
+    if not (isinstance(found.framework, str) and isinstance(found.summary, str)):
+        return f"{point.value} has a framework or a summary that is no text"
+    if not callable(found.prepare) or not callable(found.gradients):
+        return f"{point.value} has nothing to call as prepare or as gradients"
+    return found
+
+
+def unusable_adapters(model: Model) -> dict[str, str]:
+    """Return why an adapter that would be run by default is broken, by its name."""
+    gradients = {
+        name: _gradients(adapter, model)
+        for name, adapter in all_adapters().items()
+        if adapter.by_default
+    }
+    return broken_adapters() | {n: why for n, why in gradients.items() if isinstance(why, str)}
+
+
+def _gradients(adapter: Adapter, model: Model) -> Sequence[str] | str:
+    """Ask an adapter which gradients it gives; return why it cannot say."""
+    try:
+        with guarded():
+            return tuple(adapter.gradients(model))
+    except Exception as error:
+        return one_line(told(error))
 
 
 def missing_adapters() -> dict[str, str]:
@@ -171,27 +224,32 @@ def choose_adapters(names: Sequence[str] | None, model: Model) -> dict[str, Adap
     """
     if model.adapters:
         return _own_adapters(names, model)
-    known, broken = all_adapters(), broken_adapters()
     if names is None:
         return {
             name: adapter
-            for name, adapter in known.items()
-            if adapter.by_default and adapter.installed and adapter.gradients(model)
+            for name, adapter in all_adapters().items()
+            if adapter.by_default and adapter.installed
+            if (gradients := _gradients(adapter, model)) and not isinstance(gradients, str)
         }
     if not names:
-        raise RequestError("adapters", f"none given; choose among {', '.join(known)}")
+        raise RequestError("adapters", f"none given; choose among {', '.join(registered_names())}")
+    known, broken = all_adapters(names), broken_adapters(names)
     for name in names:
         if name in broken:
             raise RequestError("adapters", f"{name} is broken: {broken[name]}")
         if name not in known:
-            raise RequestError("adapters", f"there is no adapter {name!r}{nearest(name, known)}")
+            hint = nearest(name, registered_names())
+            raise RequestError("adapters", f"there is no adapter {name!r}{hint}")
         if not known[name].installed:
             raise RequestError(
                 "adapters",
                 f"{name} needs {known[name].framework}, which is not installed; "
                 f"install it with: {known[name].install_command}",
             )
-        if not known[name].gradients(model):
+        gradients = _gradients(known[name], model)
+        if isinstance(gradients, str):
+            raise RequestError("adapters", f"{name} is broken: {gradients}")
+        if not gradients:
             raise RequestError("adapters", f"{name} has nothing for the model {model.name}")
     return {name: known[name] for name in dict.fromkeys(names)}
 

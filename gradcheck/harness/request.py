@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from math import isfinite
 
-from gradcheck.errors import RequestError
+from gradcheck.errors import RequestError, echoed
 from gradcheck.suggestions import nearest
 
 DTYPES = ("float64", "float32")
@@ -14,8 +13,22 @@ BARS = ("auto", "ball", "stochastic")
 DISTRIBUTIONS = ("normal", "uniform", "log-uniform")
 LARGEST_SCALE = {"float64": 1e300, "float32": 1e30}
 """Above it, samples themselves might be infinite."""
+TIMEOUT = 120.0
+"""Seconds that a call may take: compiling a large model takes tens."""
+MOST_SAMPLES = 2**53
+"""Sample numbers are tabulated as floating-point numbers too."""
+MOST_ROWS = 2**31
+MOST_WORKERS = 4096
+"""More processes than any machine has cores would only wait, or not start."""
 SEED_LIMIT = 2**128
 """The sample generator's key has 128 bits."""
+RANGES = {
+    "samples": (1, MOST_SAMPLES),
+    "rows": (1, MOST_ROWS),
+    "workers": (1, MOST_WORKERS),
+    "referee_limit": (0, MOST_SAMPLES),
+}
+"""The least and the most of each setting that counts something."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,7 @@ class Request:
     bars: str = "auto"
     kinks: bool = False
     allow_uninformative: bool = False
-    workers: int = os.cpu_count() or 1
+    workers: int = 1
 
     def __post_init__(self) -> None:
         for name in ("samples", "seed", "rows", "referee_limit", "workers"):
@@ -87,15 +100,16 @@ class Request:
                 raise RequestError(name, f"expected a list of names, got {names!r}")
             if names is not None:
                 object.__setattr__(self, name, tuple(dict.fromkeys(names)))
-        for name in ("samples", "rows", "workers"):
-            if getattr(self, name) < 1:
-                raise RequestError(name, f"expected at least 1, got {getattr(self, name)}")
-        if self.referee_limit < 0:
-            raise RequestError("referee_limit", f"expected at least 0, got {self.referee_limit}")
+        for name, (least, most) in RANGES.items():
+            given = getattr(self, name)
+            if given < least:
+                raise RequestError(name, f"expected at least {least}, got {given}")
+            if given > most:
+                raise RequestError(name, f"expected at most {most:,}, got {echoed(given)}")
         if self.audit is not None and not 0 <= self.audit <= 1:
             raise RequestError("audit", f"expected a share from 0 to 1, got {self.audit:g}")
         if not 0 <= self.seed < SEED_LIMIT:
-            raise RequestError("seed", f"expected 0 to 2**128 - 1, got {self.seed}")
+            raise RequestError("seed", f"expected 0 to 2**128 - 1, got {echoed(self.seed)}")
         if not self.dtypes:
             raise RequestError("dtypes", f"none given; choose among {', '.join(DTYPES)}")
         for dtype in self.dtypes:

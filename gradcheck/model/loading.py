@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from gradcheck.capture.case import Case
-from gradcheck.errors import RequestError
+from gradcheck.errors import RequestError, guarded, is_interrupt, told
 from gradcheck.model.beside import import_anew
 from gradcheck.model.model import Model
 from gradcheck.suggestions import nearest
@@ -53,7 +53,7 @@ def load_model(request: str, options: Mapping[str, int] | None = None) -> Model:
     if not file.endswith(".py"):
         raise RequestError("model", f"there is no model {request!r}{nearest(request, BUILT_IN)}")
     held = vars(_load_file(Path(file)))
-    models = {key: value for key, value in held.items() if isinstance(value, Model | Case)}
+    models = {key: value for key, value in held.items() if issubclass(type(value), Model | Case)}
     if colon:
         if name not in models and callable(held.get(name)):
             return _build(f"{file}:{name}", held[name], options or {})
@@ -73,11 +73,22 @@ def load_model(request: str, options: Mapping[str, int] | None = None) -> Model:
 
 def _as_model(name: str, held: Model | Case) -> Model:
     """Call a function once, to make a model of it; it goes by the name that it has in the file."""
-    return held.model(name=name) if isinstance(held, Case) else held
+    if isinstance(held, Model):
+        return held
+    try:
+        with guarded():
+            return held.model(name=name)
+    except RequestError:
+        raise
+    except Exception as error:
+        raise RequestError("model", f"{name} cannot be recorded: {told(error)}") from error
 
 
 def _build(request: str, make: Callable[..., Any], options: Mapping[str, int]) -> Model:
-    known = inspect.signature(make).parameters
+    try:
+        known = inspect.signature(make).parameters
+    except (TypeError, ValueError) as error:
+        raise RequestError("model", f"{request} is no function that makes a model") from error
     for name, size in options.items():
         if name not in known:
             raise RequestError("option", f"{request} has no {name!r}{nearest(name, known)}")
@@ -85,17 +96,17 @@ def _build(request: str, make: Callable[..., Any], options: Mapping[str, int]) -
             raise RequestError("option", f"expected {name} to be at least 1, got {size}")
     try:
         model = make(**options)
-    except (RequestError, KeyboardInterrupt):
+    except RequestError:
         raise
     except BaseException as error:  # SystemExit as well
-        raise RequestError(
-            "model", f"{request} cannot be made: {type(error).__name__}: {error}"
-        ) from error
+        if is_interrupt(error):
+            raise
+        raise RequestError("model", f"{request} cannot be made: {told(error)}") from error
     if not isinstance(model, Model | Case):
         raise RequestError(
             "model", f"{request} returns {type(model).__name__}, not a gradcheck.Model or Case"
         )
-    return _as_model(make.__name__, model)
+    return _as_model(getattr(make, "__name__", request), model)
 
 
 def _refuse_options(request: str, options: Mapping[str, int] | None) -> None:
@@ -113,20 +124,17 @@ def _load_file(path: Path) -> ModuleType:
     linecache.checkcache()  # for whoever shows its lines
     try:
         return import_anew(path)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # SystemExit as well
+        if is_interrupt(error):
+            raise
         frames = traceback.extract_tb(error.__traceback__)
         lines = [
             frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()
         ]
-        line = lines[-1] if lines else "?"
-        what: object = error
+        line, what = lines[-1] if lines else "?", told(error)
         if isinstance(error, SyntaxError) and error.filename == str(path):
-            line, what = error.lineno, error.msg
+            line, what = error.lineno, f"{type(error).__name__}: {error.msg}"
         if isinstance(error, RequestError):
             text = error.text if error.field == "model" else error
             raise RequestError("model", f"{text} ({path}, line {line})") from error
-        raise RequestError(
-            "model", f"{path} does not import: line {line}: {type(error).__name__}: {what}"
-        ) from error
+        raise RequestError("model", f"{path} does not import: line {line}: {what}") from error

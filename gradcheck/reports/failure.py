@@ -13,13 +13,14 @@ from types import ModuleType
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from gradcheck.capture.case import Case
+from gradcheck.errors import printable
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import BUILT_IN
 from gradcheck.model.model import Model
 from gradcheck.options import OPTIONS
+from gradcheck.reports.plain import Plain
 from gradcheck.reports.run import DEFECT, find_reasons
 from gradcheck.reports.tables import Report
 from gradcheck.reports.terminal import WIDTH, print_report
@@ -49,7 +50,9 @@ def describe_failure(report: Report, source: str) -> str:
     heights = list(accumulate(map(_height, lines)))
     if heights[-1] > LINES:
         kept = sum(height < LINES for height in heights)
-        lines[kept:] = [f"… {len(lines) - kept} lines more: {_sweep_command(report, source)}"]
+        lines[kept:] = [
+            f"… {len(lines) - kept} lines more: {printable(_sweep_command(report, source))}"
+        ]
     return "\n".join(lines)
 
 
@@ -101,12 +104,10 @@ def _render(report: Report, source: str, rows: int) -> list[str]:
         discrepancies=_worst_of_each_culprit(report.discrepancies),
         diagnosis=report.diagnosis.head(WRONG_LINES),
     )
-    console = Console(
-        file=io.StringIO(), width=WIDTH, highlight=False, markup=False, color_system=None
-    )
+    console = Plain(file=io.StringIO(), width=WIDTH, color_system=None)
     with console.capture() as captured:
         print_report(shown, [], source, console)
-    lines = [_headline(report), *captured.get().splitlines()]
+    lines = [printable(_headline(report)), *captured.get().splitlines()]
     if (left := len(overview) - rows) > 0:
         lines.append(f"{left} rows of the table left out")
     return [part for line in lines for part in _fold(line.rstrip(), _sweep_command(report, source))]

@@ -1,58 +1,33 @@
-"""A sweep's tables as files, written so that an interruption leaves the last good ones."""
+"""A sweep's tables as files."""
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from gradcheck.errors import RequestError
+from gradcheck.reports.folder import FACTS, OutputFolder
 from gradcheck.reports.tables import Report
 
-FILES = ("summary.csv", "discrepancies.csv", "diagnosis.csv", "run.json")
 
-
-def check_folder(folder: Path) -> None:
-    """Find out before any work whether results can be written.
-
-    Raises
-    ------
-    RequestError
-        If the path is a file, lies below one, or cannot be written.
-    """
-    existing = folder
-    try:
-        for name in FILES:
-            if (folder / name).is_dir():
-                raise RequestError("output", f"{folder / name} is a folder; name another folder")
-        while not (existing.exists() or existing.is_symlink()):
-            existing = existing.parent
-        if not existing.is_dir():
-            raise RequestError("output", f"{existing} is a file; name a folder")
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        raise RequestError(
-            "output", f"{existing} cannot be written ({error.strerror}); name another folder"
-        ) from error
-
-
-def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write `summary.csv`, `discrepancies.csv`, `diagnosis.csv` and `run.json`.
+def contents_of(report: Report) -> dict[str, str]:
+    """Return what to write: `summary.csv`, `discrepancies.csv`, `diagnosis.csv` and `run.json`.
 
     Of a function of PyTorch or JAX `contract.csv` as well.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    contract = {folder / "contract.csv": report.contract.to_csv(index=False)}
-    return write_files(
-        {
-            folder / "summary.csv": report.summary.to_csv(index=False),
-            folder / "discrepancies.csv": report.discrepancies.to_csv(index=False),
-            folder / "diagnosis.csv": report.diagnosis.to_csv(index=False),
-            **(contract if len(report.contract) else {}),
-            folder / "run.json": json.dumps(report.run, indent=2) + "\n",
-        }
-    )
+    contract = {"contract.csv": report.contract.to_csv(index=False)}
+    return {
+        "summary.csv": report.summary.to_csv(index=False),
+        "discrepancies.csv": report.discrepancies.to_csv(index=False),
+        "diagnosis.csv": report.diagnosis.to_csv(index=False),
+        **(contract if len(report.contract) else {}),
+        FACTS: json.dumps(report.run, indent=2) + "\n",
+    }
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write the files of a report into a folder, in the place of an earlier one's."""
+    with OutputFolder(folder) as output:
+        return output.write(contents_of(report))
 
 
 def write_files(contents: Mapping[Path, str | bytes]) -> list[Path]:

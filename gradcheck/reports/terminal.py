@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from rich.table import Table
 
 from gradcheck.harness.request import DTYPES, Request
 from gradcheck.judge.verdict import LABELS, Verdict
+from gradcheck.reports.plain import Plain
 from gradcheck.reports.run import FAILS, find_reasons
 from gradcheck.reports.tables import Report
+from gradcheck.signals import STDERR, tidied
+from gradcheck.truth.confidence import LEVEL
 
 WIDTH = 100
 ALWAYS_SHOWN = ("agree", "disagree", "uninformative")
@@ -42,8 +46,11 @@ SAMPLE_SETTINGS = ("seed", "scale", "distribution", "kinks", "bars", "ulps")
 @contextmanager
 def progress_bar(task: str = "sweeping") -> Iterator[Callable[[float], None]]:
     """Show on stderr, if it is a terminal, the fraction done that the yielded function is told."""
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+    console = Plain(stderr=True)
+    with (
+        tidied(_clear_line),
+        Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar,
+    ):
         shown = bar.add_task(task, total=1.0)
         yield lambda fraction: bar.update(shown, completed=fraction)
 
@@ -63,7 +70,7 @@ def print_report(
 def as_text(report: Report) -> str:
     """Return what is printed of a report, for a file or an interactive session."""
     file = io.StringIO()
-    console = Console(file=file, width=WIDTH, highlight=False, markup=False, color_system=None)
+    console = Plain(file=file, width=WIDTH, color_system=None)
     print_report(report, [], "", console)
     return file.getvalue().rstrip()
 
@@ -71,7 +78,7 @@ def as_text(report: Report) -> str:
 def print_verdicts(report: Report, console: Console | None = None) -> None:
     """Print what was asked for, and how often each verdict was given."""
     request = report.run["request"]
-    console = console or console_of(WIDTH)
+    console = console or Plain(width=WIDTH)
     console.print(
         f"{request['model']}: {request['samples']:,} samples, seed {request['seed']}, "
         f"{request['distribution']}, scale {request['scale']:g}",
@@ -85,7 +92,7 @@ def print_findings(
 ) -> None:
     """Print the worst cases with the means to replay them, who is wrong, and where the rest is."""
     counts = report.run["counts"]
-    console = console or console_of(WIDTH)
+    console = console or Plain(width=WIDTH)
     source = "" if report.run["audit"]["recorded"] else source  # it cannot be traced by names
     for message in list(report.run["misstated"].values())[:1]:
         console.print(message, style="red", soft_wrap=True)
@@ -111,6 +118,11 @@ def print_findings(
             + (f"; nothing can be said of {rest}." if rest else ".")
             + _unaudited(report.run)
         )
+        if share := report.run["judged"]["disagree_share_below"]:
+            console.print(
+                f"With {LEVEL:.0%} confidence no gradient disagrees on more than {share:.2g} of "
+                "all samples."
+            )
     else:
         console.print(_failures(report), style="bold")
     if files:
@@ -132,12 +144,15 @@ def print_adapters(rows: list[dict[str, str]]) -> None:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*row.values())
-    console_of(WIDTH).print(table)
+    Plain(width=WIDTH).print(table)
 
 
-def console_of(width: int) -> Console:
-    """Return a console on stdout that takes text for what it is."""
-    return Console(width=width, highlight=False, markup=False)
+def _clear_line() -> str:
+    """Leave the terminal as it was before a progress bar."""
+    with suppress(OSError):
+        if os.isatty(STDERR):
+            os.write(STDERR, b"\r\x1b[2K\x1b[?25h")
+    return ""
 
 
 def _verdict_table(overview: pd.DataFrame) -> Table:
@@ -336,7 +351,7 @@ def _print_referee(console: Console, run: Mapping[str, Any]) -> None:
         left = f"; {referee['left']} left (--referee-limit)" if referee["left"] else ""
         console.print(f"Refereed: {referee['refereed']} disagreements{left}.")
     for reason, count in referee["reasons"].items():
-        console.print(f"In {count} of them nobody was proved wrong: {reason}.", markup=False)
+        console.print(f"In {count} of them nobody was proved wrong: {reason}.")
     if run["counts"]["defect"]:
         console.print(
             f"{run['counts']['defect']} times both parties were right but for rounding: the bound "

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
+from gradcheck.reports.plain import Plain
 from gradcheck.reports.terminal import WIDTH
 from gradcheck.trace import Trace
 
@@ -30,7 +30,7 @@ def print_trace(trace: Trace, model: str, width: int | None = None) -> None:
     """
     if width is None:
         width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
-    console = Console(width=width, highlight=False)
+    console = Plain(width=width)
     for direction, title in TITLES.items():
         cells = _cells(trace, direction)
         for part, names in enumerate(_blocks(cells, width)):
@@ -46,7 +46,7 @@ def print_trace(trace: Trace, model: str, width: int | None = None) -> None:
                 table.add_column(name, justify="left" if left else "right", overflow="fold")
             for row in zip(*(cells[name] for name in names), strict=True):
                 table.add_row(*row)
-            console.print(table, markup=False)
+            console.print(table)
     if any(trace.lost(direction).any() for direction in TITLES):
         console.print("✗ beyond the bound, or NaN where the truth is known")
     elif not trace.agrees:

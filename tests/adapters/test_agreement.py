@@ -74,7 +74,7 @@ def tallies_of(model, scale, among=tuple(ADAPTERS)):
     samples = 1 << (MODELS[model][1] // leaves).bit_length() - 1
     request = Request(samples=samples, scale=scale, adapters=installed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gradcheck.adapters.all_adapters", lambda: ALL)
+        patch.setattr("gradcheck.adapters.all_adapters", lambda *_: ALL)
         return run_sweep(loaded, request, block=samples).tallies
 
 

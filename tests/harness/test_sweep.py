@@ -389,7 +389,7 @@ def of_a_deep_network():
     model = gradcheck.load_model("network", {"depth": 20, "width": 64})
     adapters = {"honest": honest, "planted": Adapter(prepare, "for a test", honest.framework)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gradcheck.adapters.all_adapters", lambda: adapters)
+        patch.setattr("gradcheck.adapters.all_adapters", lambda *_: adapters)
         return run_sweep(model, Request(samples=8, workers=1)).tallies
 
 

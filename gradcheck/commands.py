@@ -1,0 +1,172 @@
+"""What each command does. Imports stay inside, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradcheck.errors import RequestError, echoed, one_line
+from gradcheck.harness.request import MOST_SAMPLES, Request
+
+if TYPE_CHECKING:
+    import argparse
+
+    from gradcheck.model.model import Model
+
+AGREED, DISAGREED = 0, 1
+
+
+def sweep(options: argparse.Namespace) -> int:
+    """Compare gradients on random samples; write the tables."""
+    from gradcheck.api import stages
+    from gradcheck.harness.execution import Execution
+    from gradcheck.harness.process import share_cores
+    from gradcheck.reports.files import contents_of
+    from gradcheck.reports.folder import OutputFolder
+    from gradcheck.reports.terminal import print_findings, print_verdicts, progress_bar
+
+    request, model = _request(options), _model(options)
+    _check_places(options)
+    share_cores()
+    with OutputFolder(options.output or Path("results") / model.name) as folder:
+        _note_broken(request, model)
+        told: list[Callable[[float], None]] = []
+        execution = Execution(
+            options.model,
+            _merged(options.option),
+            options.timeout,
+            options.dask,
+            folder.checkpoint,
+            options.resume,
+            options.full,
+            _note,
+        )
+        reports = stages(model, request, lambda fraction: told[-1](fraction), execution=execution)
+        with progress_bar() as progress:
+            told.append(progress)
+            first = next(reports)
+        print_verdicts(first)
+        print(end="", flush=True)  # what comes may be interrupted
+        with progress_bar("settling") as progress:
+            told.append(progress)
+            report = next(reports)
+        files = folder.write(contents_of(report))
+        folder.checkpoint.unlink(missing_ok=True)
+        print_findings(report, files, _source(options))
+    return AGREED if report.agrees else DISAGREED
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """Find out before any work where a sweep cannot write or be done."""
+    from gradcheck.harness.full import check_target
+
+    if not options.timeout > 0:
+        raise RequestError("timeout", f"expected a number above 0, got {options.timeout:g}")
+    if options.full is not None:
+        if options.dask:
+            raise RequestError("full", "is written on one machine; leave out --dask")
+        check_target(options.full)
+
+
+def _note(text: str) -> None:
+    print(f"gradcheck: {one_line(text)}", file=sys.stderr)
+
+
+def _request(options: argparse.Namespace) -> Request:
+    given = vars(options)
+    return Request(**{name: given[name] for name in vars(Request()) if name in given})
+
+
+def _source(options: argparse.Namespace) -> str:
+    """Name the model as on this command line."""
+    sizes = ",".join(f"{name}={size}" for name, size in _merged(options.option).items())
+    return f"{shlex.quote(options.model)}{sizes and f' --option {sizes}'}"
+
+
+def _merged(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join what was given by the same option several times."""
+    return {name: value for part in given for name, value in part.items()}
+
+
+def _model(options: argparse.Namespace) -> Model:
+    from gradcheck.model.loading import load_model
+
+    return load_model(options.model, _merged(options.option))
+
+
+def trace(options: argparse.Namespace) -> int:
+    """Print every quantity and adjoint at one point."""
+    from gradcheck.reports.terminal import progress_bar
+    from gradcheck.reports.trace import print_trace
+    from gradcheck.trace import trace_point, trace_sample
+
+    request, model = _request(options), _model(options)
+    if model.recorded:
+        raise RequestError(
+            "model", f"{model.name} is a recorded function, which has no named quantities; sweep it"
+        )
+    sample = options.sample
+    if sample is None and not (options.at or model.example):
+        sample = 0
+    if sample is not None and not 0 <= sample < MOST_SAMPLES:
+        raise RequestError("sample", f"expected 0 to 2**53 - 1, got {echoed(sample)}")
+    _note_broken(request, model)
+    agrees = True
+    for dtype in request.dtypes:
+        one = replace(request, dtypes=(dtype,))
+        with progress_bar("tracing") as progress:
+            if sample is None:
+                trace = trace_point(model, {**model.example, **_merged(options.at)}, one, progress)
+            else:
+                trace = trace_sample(model, one, sample, progress)
+        print_trace(trace, model.name)
+        agrees = agrees and trace.agrees
+    return AGREED if agrees else DISAGREED
+
+
+def new(options: argparse.Namespace) -> int:
+    """Write a starting file."""
+    from gradcheck.template import write_starting_file
+
+    print(write_starting_file(options.file, options.force))
+    return AGREED
+
+
+def _note_broken(request: Request, model: Model) -> None:
+    """Say which adapters were left out, if they were not asked for."""
+    from gradcheck.adapters import unusable_adapters
+
+    if request.adapters is None and not model.adapters:
+        for name, problem in unusable_adapters(model).items():
+            note = one_line(f"{name}, which is broken: {problem}")
+            print(f"gradcheck: left out: {note}", file=sys.stderr)
+
+
+def adapters(options: argparse.Namespace) -> int:
+    """List the adapters, and how to install those that are missing."""
+    from gradcheck.adapters import all_adapters, broken_adapters
+    from gradcheck.reports.terminal import print_adapters
+
+    print_adapters(
+        [
+            {
+                "adapter": name,
+                "installed": f"{adapter.framework or 'numpy'} {adapter.version}"
+                if adapter.installed
+                else f"no; {adapter.install_command}",
+                "by default": "yes" if adapter.by_default else "no",
+                "judged": "yes" if adapter.judged else "no",
+                "how": adapter.summary,
+            }
+            for name, adapter in all_adapters().items()
+        ]
+        + [
+            {"adapter": name, "installed": "broken", "by default": "no", "judged": "", "how": why}
+            for name, why in broken_adapters().items()
+        ]
+    )
+    return AGREED
