@@ -13,7 +13,6 @@ from gradcheck import adapters as registry
 from gradcheck.adapters import ENTRY_POINT_GROUP, Adapter, Arrays, all_adapters
 from gradcheck.model.model import Model
 
-
 hypothesis.settings.register_profile(
     "however busy the machine is",
     deadline=None,

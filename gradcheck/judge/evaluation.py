@@ -68,6 +68,7 @@ class Evaluation:
     ----------
     v, t, d
         The values, the trace and the adjoints, as blackboards of numbers.
+
     Raises
     ------
     RequestError
