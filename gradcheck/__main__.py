@@ -35,5 +35,5 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # the processes that judge import this file as well
     sys.exit(run())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,15 +11,16 @@ import numpy as np
 from gradcheck.diagnosis.findings import Diagnosis
 from gradcheck.errors import RequestError, guarded
 from gradcheck.harness.block import describe
-from gradcheck.harness.check import check_model
+from gradcheck.harness.execution import HERE, Execution
+from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
-from gradcheck.harness.samples import draw_model
-from gradcheck.harness.sweep import Outcome, run_sweep
+from gradcheck.harness.sweep import run_sweep
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.reports.tables import Report, tabulate
+from gradcheck.stopwatch import Stopwatch
 from gradcheck.suggestions import nearest
 from gradcheck.truth.evidence import Evidence, evidence
 from gradcheck.truth.referee import Rulings, referee
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from gradcheck.capture.case import Case
     from gradcheck.capture.model import CapturedModel
     from gradcheck.capture.situations import Point
-
-CHECKED = 2
-"""Samples on which a model is run before any work, to see whether it is stated as it should be."""
 
 
 def sweep(
@@ -78,7 +76,11 @@ def sweep(
 
 
 def stages(
-    model: Model, request: Request, progress: Callable[[float], None], block: int | None = None
+    model: Model,
+    request: Request,
+    progress: Callable[[float], None],
+    block: int | None = None,
+    execution: Execution = HERE,
 ) -> Iterator[Report]:
     """Yield the report twice: with the verdicts alone, and when all is settled and explained.
 
@@ -88,16 +90,17 @@ def stages(
         Is told the fraction done of each stage.
     block
         How many samples are evaluated at once, unless `block_size` shall choose.
+    execution
+        Where the sweep is done.
 
     Raises
     ------
     RequestError
         If the request cannot be met; before any work.
     """
-    settings = request.distribution, request.scale, request.dtypes[0]
-    if not model.recorded:
-        check_model(model, draw_model(model, request.seed, 0, CHECKED, *settings), request.dtypes)
-    outcome = run_sweep(model, request, progress, block)
+    watch = Stopwatch()
+    with watch.timed("sweep"):
+        outcome = run_sweep(model, request, progress, block, execution)
     yield tabulate(model, request, outcome)
     rulings, failed = Rulings(), dict[str, str]()
     if model.recorded and not any(
@@ -112,11 +115,18 @@ def stages(
             rulings = referee(model, request, outcome, progress)
             stage = "diagnosis"
             if rulings.blamed or (outcome.misstated and not model.recorded):
-                diagnosis = explained(model, evidence(request, outcome, rulings), rulings, progress)
+                with watch.timed(stage):
+                    clues = evidence(request, outcome, rulings)
+                    diagnosis = explained(model, clues, rulings, progress)
     except Exception as error:  # a model that raises late; what was found before is not lost
         failed[stage] = describe(error, model)
-    outcome, rulings = settle(model, request, outcome, rulings)
-    contract = examined(cast("CapturedModel", model), request, outcome) if model.recorded else ()
+    with watch.timed("settlement"):
+        outcome, rulings = settle(model, request, outcome, rulings)
+    contract: Sequence[Point] = ()
+    if model.recorded:
+        with watch.timed("contract"):
+            contract = examined(cast("CapturedModel", model), request, outcome)
+    outcome = replace(outcome, seconds={**outcome.seconds, **watch.seconds})
     yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract)
 
 

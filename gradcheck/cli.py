@@ -14,8 +14,8 @@ from typing import NoReturn
 
 from gradcheck import commands
 from gradcheck.errors import RequestError, UnfinishedError, is_interrupt, one_line, told
-from gradcheck.harness.request import DTYPES
-from gradcheck.options import OPTIONS, number, whole_number
+from gradcheck.harness.request import DTYPES, TIMEOUT
+from gradcheck.options import OPTIONS, number, usable_cores, whole_number
 
 WRONG_REQUEST, UNFINISHED, INTERRUPTED = 2, 3, 130
 STATUSES = """\
@@ -132,7 +132,23 @@ def _parser() -> argparse.ArgumentParser:
         help="succeed even if too little of a gradient could be judged",
     )
     sweep.add_argument("--output", type=_path, metavar="FOLDER", help="(results/MODEL)")
-    sweep.set_defaults(command=commands.sweep)
+    sweep.add_argument(
+        "--timeout",
+        type=number,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help="that a call of an adapter may take, with 2 workers or more (%(default)g)",
+    )
+    sweep.add_argument(
+        "--resume", action="store_true", help="go on where a sweep into the same folder was ended"
+    )
+    sweep.add_argument(
+        "--full", type=_path, metavar="FILE.parquet", help="write every comparison here as well"
+    )
+    sweep.add_argument(
+        "--dask", default="", metavar="ADDRESS", help="scheduler of a Dask cluster that judges"
+    )
+    sweep.set_defaults(command=commands.sweep, workers=usable_cores())
 
     trace = added.add_parser("trace", help="every quantity and adjoint at one point")
     _add_model(trace)

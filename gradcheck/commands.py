@@ -23,15 +23,30 @@ AGREED, DISAGREED = 0, 1
 def sweep(options: argparse.Namespace) -> int:
     """Compare gradients on random samples; write the tables."""
     from gradcheck.api import stages
+    from gradcheck.harness.execution import Execution
+    from gradcheck.harness.process import share_cores
     from gradcheck.reports.files import contents_of
     from gradcheck.reports.folder import OutputFolder
     from gradcheck.reports.terminal import print_findings, print_verdicts, progress_bar
+    from gradcheck.stopwatch import since_start
 
     request, model = _request(options), _model(options)
+    _check_places(options)
+    share_cores()
     with OutputFolder(options.output or Path("results") / model.name) as folder:
         _note_broken(request, model)
         told: list[Callable[[float], None]] = []
-        reports = stages(model, request, lambda fraction: told[-1](fraction))
+        execution = Execution(
+            options.model,
+            _merged(options.option),
+            options.timeout,
+            options.dask,
+            folder.checkpoint,
+            options.resume,
+            options.full,
+            _note,
+        )
+        reports = stages(model, request, lambda fraction: told[-1](fraction), execution=execution)
         with progress_bar() as progress:
             told.append(progress)
             first = next(reports)
@@ -40,13 +55,32 @@ def sweep(options: argparse.Namespace) -> int:
         with progress_bar("settling") as progress:
             told.append(progress)
             report = next(reports)
+        seconds = {**report.run["seconds"], "whole": round(since_start(), 3)}
+        report = replace(report, run={**report.run, "seconds": seconds})
         try:
             files = folder.write(contents_of(report))
         except UnfinishedError:
             print_findings(report, [], _source(options))  # all that there will be
             raise
+        folder.checkpoint.unlink(missing_ok=True)
         print_findings(report, files, _source(options))
     return AGREED if report.agrees else DISAGREED
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """Find out before any work where a sweep cannot write or be done."""
+    from gradcheck.harness.full import check_target
+
+    if not options.timeout > 0:
+        raise RequestError("timeout", f"expected a number above 0, got {options.timeout:g}")
+    if options.full is not None:
+        if options.dask:
+            raise RequestError("full", "is written on one machine; leave out --dask")
+        check_target(options.full)
+
+
+def _note(text: str) -> None:
+    print(f"gradcheck: {one_line(text)}", file=sys.stderr)
 
 
 def _request(options: argparse.Namespace) -> Request:

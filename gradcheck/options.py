@@ -6,6 +6,7 @@ Their defaults and ranges are those of `Request`.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,13 @@ class Option:
         return getattr(Request(**{self.setting: value}), self.setting)
 
 
+def usable_cores() -> int:
+    """Return on how many cores this process may run."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def whole_number(text: str) -> int:
     """Convert text to an `int`."""
     try:
@@ -102,7 +110,12 @@ OPTIONS: Mapping[str, Option] = {
         Option(
             "audit", number, "X", "share of the samples to audit (0.001, but at most 200 samples)"
         ),
-        Option("workers", whole_number, "N", "blocks worked on at once; changes no result"),
+        Option(
+            "workers",
+            whole_number,
+            "N",
+            "processes that judge; 1: this one alone",
+        ),
     )
 }
 """By setting."""

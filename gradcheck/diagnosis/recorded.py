@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import flint
@@ -14,7 +15,10 @@ from gradcheck.numbers.arb import Real, Reals
 from gradcheck.numbers.array import Function, NoRuleError, Storage
 from gradcheck.numbers.comparisons import Comparison
 from gradcheck.numbers.dispatch import Number
+from gradcheck.numbers.elementary import elementary
 from gradcheck.numbers.identity import Places
+from gradcheck.numbers.real import applied
+from gradcheck.numbers.record import Elementary
 
 
 class Recorded(Number):
@@ -108,6 +112,10 @@ class Recorded(Number):
         own = ARITHMETIC.get(ufunc)
         if own is not None:
             return Recorded(self.tape, _array(np.frompyfunc(own, ufunc.nin, 1)(*nodes)))
+        rule = elementary(ufunc)
+        if rule is not None and rule.arb is not None:
+            call = np.frompyfunc(partial(_applied, rule), ufunc.nin, 1)
+            return Recorded(self.tape, _array(call(*nodes)))
         nodes = list(np.broadcast_arrays(*nodes))
         reals: list[Any] = [each(_real, some) for some in nodes]
         values: Any = self._reals(reals[0]).elementwise(ufunc, [*map(self._reals, reals)]).reals
@@ -247,6 +255,25 @@ def _divided(a: Node, b: Node) -> Node:
     return a.tape.record(Real(quotient), (a, b), (inverse, -quotient * inverse))
 
 
+def _applied(rule: Elementary, *nodes: Node) -> Node:
+    """Apply a function: with x + ε in the place of an operand, a value and a partial are found."""
+    tape = nodes[0].tape
+    moving = [i for i, node in enumerate(nodes) if tape.differentiating and not node.is_constant]
+    found = {
+        i: applied(
+            rule,
+            *(
+                Real(node.real.constant, ONE if i == j else None, node.real.undefined)
+                for j, node in enumerate(nodes)
+            ),
+        )
+        for i in moving or [-1]
+    }
+    value = next(iter(found.values()))
+    partials = tuple(found[i].slope if i in found else None for i in range(len(nodes)))
+    return tape.record(Real(value.constant, None, value.undefined), nodes, partials)
+
+
 ARITHMETIC: dict[np.ufunc, Function] = {
     np.add: lambda a, b: a.tape.add(a, b),
     np.subtract: lambda a, b: a.tape.subtract(a, b),
@@ -260,10 +287,10 @@ ARITHMETIC: dict[np.ufunc, Function] = {
 def each(function: Function, array: Any, dtype: Any = object) -> NDArray[Any]:
     """Apply a function to each element."""
     array = np.asarray(array)
-    result = np.empty(array.shape, dtype=dtype)
+    result = np.empty(array.size, dtype=dtype)
     for index, item in enumerate(array.ravel().tolist()):
-        result.flat[index] = function(item)
-    return result
+        result[index] = function(item)
+    return result.reshape(array.shape)
 
 
 def _real(node: Node) -> Real:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from math import prod
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,50 +13,56 @@ from numpy.typing import NDArray
 from gradcheck.adapters import HAND_WRITTEN, Adapter, Gradients
 from gradcheck.errors import RequestError, guarded, printable
 from gradcheck.harness.expressions import differing_runs, misexpressed
+from gradcheck.harness.outcome import Outcome, keep_needed
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import EVIDENCE, Samples, block_size, choose_audited, draw_block
 from gradcheck.judge.mistakes import place
 from gradcheck.judge.reference import Passes, Reference
-from gradcheck.judge.tally import Tally, tally_comparison, tally_error
-from gradcheck.judge.verdict import compare
+from gradcheck.judge.tally import Key, Tally, tally_comparison, tally_error
+from gradcheck.judge.verdict import Comparison, compare
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
+from gradcheck.stopwatch import Stopwatch
 
-Key = tuple[str, str, str]
-"""Adapter, dtype, gradient."""
 Result = NDArray[Any] | str
 """A gradient of all samples, or why there is none."""
 
 
-@dataclass
-class Block:
-    """What one block yielded; the fields are those of `Outcome`."""
+class Call(NamedTuple):
+    """A call of somebody else's code: an adapter's, or of the passes where that name is empty."""
 
-    samples: Samples
-    tallies: dict[Key, Tally] = field(default_factory=dict)
-    misstated: dict[str, str] = field(default_factory=dict)
-    expressions: dict[str, str] = field(default_factory=dict)
-    unchecked: str = ""
-    undefined: int = 0
-    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    adapter: str
+    dtype: str
+    start: int
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add to the time of a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] += time.perf_counter() - start
+    def __str__(self) -> str:
+        return f"{self.adapter or 'the passes'} in {self.dtype}, samples from {self.start}"
+
+
+def every_call(adapter: str) -> Call:
+    """Stand for all calls of an adapter."""
+    return Call(adapter, "", 0)
 
 
 class Bench:
-    """A sweep's fixed data, shared by its workers.
+    """A sweep's fixed data: it judges a block of samples.
 
     Parameters
     ----------
     block
         How many samples are evaluated at once; unless given, `block_size` chooses.
+    told
+        Is told of every call of somebody else's code before it is made.
+
+    Attributes
+    ----------
+    lost
+        Why a call is not to be made, or `every_call` of an adapter: it did not return, or ended
+        its process.
+    parts
+        The folder in which every comparison is written down, if there is one.
+    record
+        Is given every comparison, or that there is none: its key, the first sample and how many.
     """
 
     def __init__(
@@ -69,22 +71,26 @@ class Bench:
         request: Request,
         adapters: Mapping[str, Adapter],
         block: int | None = None,
+        told: Callable[[Call], None] = lambda call: None,
     ) -> None:
-        self.model, self.request, self.adapters = model, request, adapters
+        self.model, self.request, self.adapters, self.told = model, request, adapters, told
         self.block = block or block_size(model, request)
         self.always = {*range(min(EVIDENCE, request.samples)), *choose_audited(model, request)}
         self.prepared: dict[tuple[str, str], Gradients] = {}
-        # Frameworks keep state of their own: each is entered by one worker at a time.
-        self.locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        for adapter in adapters.values():
-            self.locks[adapter.framework]
+        self.lost: Mapping[Call, str] = {}
+        self.parts: Path | None = None
+        self.record: Callable[[Key, int, int, Comparison | None], None] | None = None
 
-    def run_block(self, start: int, dtype: str) -> Block:
-        """Judge every adapter on one block in one dtype."""
-        began = time.perf_counter()
-        drawn = draw_block(self.model, self.request, dtype, start, self.block)
-        block = Block(drawn)
-        block.seconds["sampling"] = time.perf_counter() - began
+    def run_block(self, start: int, dtype: str) -> Outcome:
+        """Draw and judge a block in one dtype."""
+        watch = Stopwatch()
+        with watch.timed("sampling"):
+            drawn = draw_block(self.model, self.request, dtype, start, self.block)
+        return self.judge(drawn, min(self.block, self.request.samples - start), watch)
+
+    def judge(self, drawn: Samples, count: int, watch: Stopwatch) -> Outcome:
+        """Judge every adapter on the first `count` of a block of samples."""
+        dtype, start = drawn.dtype, int(drawn.numbers[0])
         given = {
             name: array if array.dtype.kind == "i" else array.astype(dtype, copy=False)
             for name, array in drawn.values.items()
@@ -92,62 +98,80 @@ class Bench:
         for array in given.values():
             array.flags.writeable = False  # an adapter that would change it fails, and no other
         # All adapters are called before any result is looked at: some compute in the background.
-        results = {}
+        results: dict[str, Any] = {}
         for name in self.adapters:
-            with block.timed(name):
-                results[name] = self.call(name, dtype, given)
-        count = min(self.block, self.request.samples - start)
-        references = _References(self.model, self.request, drawn, start, count, block)
+            with watch.timed(name):
+                results[name] = self.call(Call(name, dtype, start), given)
+        checked: dict[str, dict[str, Result]] = {}
+        for name in self.adapters:
+            with watch.timed(name):
+                checked[name] = self._checked(Call(name, dtype, start), results[name])
+        references = _References(self, drawn, count, watch)
+        tallies: dict[Key, Tally] = {}
         for name, adapter in self.adapters.items():
-            for gradient in adapter.gradients(self.model):
-                with block.timed(name):
-                    shape = (self.block, *self.model.parameters[gradient])
-                    result = _checked(self.model, results[name], gradient, shape, dtype)
-                with block.timed("verdicts"):
+            for gradient, result in checked[name].items():
+                with watch.timed("verdicts"):
                     reference = references.get(name, adapter, gradient)
-                    block.tallies[name, dtype, gradient] = self._judged(
-                        adapter, gradient, result, reference, start, count
-                    )
+                    key = name, dtype, gradient
+                    tallies[key] = self._judged(key, result, reference, start, count)
+        misstated = unchecked = ""
+        expressions: Mapping[str, str] = {}
         if start == 0 and not self.model.recorded:
-            references.check_definition(block)
-            self._check_expressions(block, references, results, given)
+            misstated, unchecked = references.check_definition()
+            expressions = self._check_expressions(references, results, given)
+        undefined = 0
         if references.passes is not None:
-            block.undefined = int(references.passes.definition.undefined[:count].sum())
-        block.samples = drawn.select(self.needed(drawn, block.tallies))
-        return block
+            undefined = int(references.passes.definition.undefined[:count].sum())
+        return Outcome(
+            tallies,
+            {dtype: keep_needed(drawn, tallies, self.always)},
+            {dtype: misstated} if misstated else {},
+            unchecked,
+            expressions,
+            {dtype: undefined},
+            watch.seconds,
+        )
+
+    def _checked(self, call: Call, results: Mapping[str, Any] | str) -> dict[str, Result]:
+        """Look at each of an adapter's gradients, which may have to be computed for it."""
+        self.told(call)
+        return {
+            gradient: _checked(
+                self.model,
+                results,
+                gradient,
+                (self.block, *self.model.parameters[gradient]),
+                call.dtype,
+            )
+            for gradient in self.adapters[call.adapter].gradients(self.model)
+        }
 
     def _judged(
-        self,
-        adapter: Adapter,
-        gradient: str,
-        result: Result,
-        reference: Reference | str,
-        start: int,
-        count: int,
+        self, key: Key, result: Result, reference: Reference | str, start: int, count: int
     ) -> Tally:
-        rows = self.request.rows
+        rows, judged = self.request.rows, self.adapters[key[0]].judged
         if isinstance(reference, str):
             result = reference
-        if isinstance(result, str) or isinstance(reference, str):
-            size = prod(self.model.parameters[gradient])
-            return tally_error(str(result), size, count, start, rows, adapter.judged)
-        comparison = compare(result[:count], reference)
-        return tally_comparison(comparison, start, rows, adapter.judged, self.request.kinks)
+        comparison = None
+        if not (isinstance(result, str) or isinstance(reference, str)):
+            comparison = compare(result[:count], reference)
+        if self.record is not None:
+            self.record(key, start, count, comparison)
+        if comparison is not None:
+            return tally_comparison(comparison, start, rows, judged, self.request.kinks)
+        size = prod(self.model.parameters[key[2]])
+        return tally_error(str(result), size, count, start, rows, judged)
 
     def _check_expressions(
-        self,
-        block: Block,
-        references: _References,
-        results: Mapping[str, Any],
-        given: Mapping[str, NDArray[Any]],
-    ) -> None:
+        self, references: _References, results: Mapping[str, Any], given: Mapping[str, NDArray[Any]]
+    ) -> dict[str, str]:
         """Find out whether what takes the definition's place is random, or something else."""
-        dtype = block.samples.dtype
+        expressions: dict[str, str] = {}
         for name, adapter in self.adapters.items():
             framework = adapter.framework
             if framework not in self.model.expressions or isinstance(results[name], str):
                 continue
-            again = self.call(name, dtype, given)
+            again = self.call(Call(name, references.dtype.name, 0), given)
             bounds = {
                 gradient: reference.bound
                 for gradient in adapter.gradients(self.model)
@@ -155,65 +179,56 @@ class Bench:
             }
             found = differing_runs(framework, results[name], again, bounds)
             if not found and adapter.value is not None and references.passes is not None:
-                with self.locks[framework]:
-                    found = misexpressed(
-                        adapter, self.model, given, references.passes.definition, references.count
-                    )
+                found = misexpressed(
+                    adapter, self.model, given, references.passes.definition, references.count
+                )
             if found:
-                block.expressions.setdefault(framework, found)
+                expressions.setdefault(framework, found)
+        return expressions
 
-    def needed(self, held: Samples, tallies: Mapping[Key, Tally]) -> list[int]:
-        """Tell which of the samples held something later may ask for."""
-        cases = {
-            case.sample
-            for (_, dtype, _), tally in tallies.items()
-            if dtype == held.dtype
-            for case in tally.cases
-        }
-        first, last = held.numbers[[0, -1]].tolist()
-        return sorted(number for number in cases | self.always if first <= number <= last)
-
-    def call(
-        self, name: str, dtype: str, values: Mapping[str, NDArray[Any]]
-    ) -> Mapping[str, Any] | str:
+    def call(self, call: Call, values: Mapping[str, NDArray[Any]]) -> Mapping[str, Any] | str:
         """Call an adapter; if it raises, return what it raised."""
-        adapter = self.adapters[name]
-        with self.locks[adapter.framework], np.errstate(all="ignore"):
+        name, dtype, _ = call
+        if problem := self.enter(call):
+            return problem
+        with np.errstate(all="ignore"):
             try:
                 with guarded():
                     if (name, dtype) not in self.prepared:
+                        adapter = self.adapters[name]
                         self.prepared[name, dtype] = adapter.prepare(self.model, np.dtype(dtype))
                     return dict(self.prepared[name, dtype](values))
             except Exception as error:
                 return describe(error, self.model)
 
+    def enter(self, call: Call) -> str:
+        """Tell of a call that is about to be made, or return why it is not to be made."""
+        if problem := self.lost.get(call) or self.lost.get(every_call(call.adapter)):
+            return problem
+        self.told(call)
+        return ""
+
 
 class _References:
     """The references of a block's gradients, each made once; or why there are none."""
 
-    def __init__(
-        self,
-        model: Model,
-        request: Request,
-        drawn: Samples,
-        start: int,
-        count: int,
-        block: Block,
-    ) -> None:
-        self.count, self.start = count, start
+    def __init__(self, bench: Bench, drawn: Samples, count: int, watch: Stopwatch) -> None:
+        self.count, self.start = count, int(drawn.numbers[0])
         self.dtype = np.dtype(drawn.dtype)
         self.passes: Passes | None = None
-        self.failure = ""
+        self.failure = bench.enter(Call("", drawn.dtype, self.start))
         self._made: dict[Any, Reference] = {}
-        with block.timed("reference"):
+        if self.failure:
+            return
+        with watch.timed("reference"):
             try:
                 self.passes = Passes(
-                    model,
+                    bench.model,
                     drawn.values,
-                    Rounding(self.dtype, request.ulps),
-                    bars=request.bars,
-                    seed=request.seed,
-                    start=start,
+                    Rounding(self.dtype, bench.request.ulps),
+                    bars=bench.request.bars,
+                    seed=bench.request.seed,
+                    start=self.start,
                     wanted=count,
                 )
             except RequestError as error:
@@ -234,16 +249,14 @@ class _References:
         last = self.start + self.count - 1
         self.failure = f"samples {self.start} to {last}: {error.text}"
 
-    def check_definition(self, block: Block) -> None:
-        """Compare the definition with the forward pass."""
+    def check_definition(self) -> tuple[str, str]:
+        """Return where definition and forward pass differ, and why they could not be compared."""
         if self.passes is None:
-            return
+            return "", ""
         try:
-            difference = self.passes.misstatement(self.count)
+            return self.passes.misstatement(self.count), ""
         except Exception as error:  # the adapters will say what is wrong with the definition
-            block.unchecked = describe(error, self.passes.model)
-        else:
-            block.misstated |= {self.dtype.name: difference} if difference else {}
+            return "", describe(error, self.passes.model)
 
 
 def _checked(

@@ -9,6 +9,8 @@ import numpy as np
 
 from gradcheck.adapters.hand_written import hand_written
 from gradcheck.errors import RequestError, guarded
+from gradcheck.harness.request import Request
+from gradcheck.harness.samples import draw_model
 from gradcheck.judge.evaluation import Values
 from gradcheck.judge.mistakes import check_boards, check_number, failure, place
 from gradcheck.judge.reference import Passes
@@ -18,8 +20,17 @@ from gradcheck.numbers.array import OneSampleError
 from gradcheck.numbers.plain import Plain
 from gradcheck.numbers.rounding import Rounding
 
+CHECKED = 2
+"""Samples on which a model is run before any work, to see whether it is stated as it should be."""
 RUNS = 8
 """More runs in which chance would show that did not on the first two."""
+
+
+def check_drawn(model: Model, request: Request) -> None:
+    """Check a model on the first samples of a sweep; see `check_model`."""
+    if not model.recorded:
+        settings = request.distribution, request.scale, request.dtypes[0]
+        check_model(model, draw_model(model, request.seed, 0, CHECKED, *settings), request.dtypes)
 
 
 def check_model(model: Model, values: Values, dtypes: Sequence[str] = ("float64",)) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -16,12 +17,18 @@ from gradcheck.numbers.ball import Ball
 from gradcheck.numbers.choices import RecordedChoices
 from gradcheck.numbers.rounding import Rounding
 
-ATTEMPTS = 16
-"""Numbers of a sample that are tried, one after the other, until moving one reaches the kink."""
+AT_ONCE = range(1), range(1, 4), range(4, 10), range(10, 16)
+"""Numbers of a sample that are tried at once; the first one counts that reaches the kink."""
 STRIDES = (0.125, -0.125, 2.0, -2.0)
 """First steps, relative to the number, or to 1 if it is smaller."""
 STEPS = 3
 """Secant steps to the kink; where what is compared depends linearly on the number, one would do."""
+LANES = 64
+"""Samples are evaluated by so many, that none is among the last few of a vectorised loop."""
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 def place_on_kinks(model: Model, values: Values, start: int, rounding: Rounding) -> Values:
@@ -42,12 +49,7 @@ def place_on_kinks(model: Model, values: Values, start: int, rounding: Rounding)
     RequestError
         If the model's passes compare nothing.
     """
-    movable = [
-        (name, place)
-        for name, shape in model.leaves.items()
-        if _may_move(model, name)
-        for place in range(prod(shape))
-    ]
+    movable = _Movable(model)
     values = {name: array.copy() for name, array in values.items()}
     samples = np.arange(len(next(iter(values.values()))))
     leads, _ = _compared(model, values, rounding)
@@ -55,72 +57,91 @@ def place_on_kinks(model: Model, values: Values, start: int, rounding: Rounding)
         raise RequestError(
             "kinks", f"the passes of {model.name} compare nothing, so they have no kinks"
         )
-    if not movable:
+    if not len(movable):
         raise RequestError(
             "kinks", f"every number of {model.name} has a declared range, so none can be moved"
         )
     kink = (start + samples) % leads.shape[1]
 
-    def read() -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        leads, slacks = _compared(model, values, rounding)
-        lead, slack = leads[samples, kink], slacks[samples, kink]
+    def read(tried: Values, numbers: Indices, rows: Indices) -> tuple[Floats, Flags]:
+        """Return how far some of what is tried is from its kink, and whether it is there."""
+        whole = np.resize(numbers, -(-len(numbers) // LANES) * LANES)
+        some = {name: array[whole] for name, array in tried.items()}
+        of_each = np.arange(len(numbers)), kink[rows]
+        lead, slack = (part[of_each] for part in _compared(model, some, rounding))
         return lead, np.abs(lead) <= slack
 
-    lead, there = read()
-    for attempt in range(ATTEMPTS):
-        # A stride that is coprime to most counts, so that neighbours try different numbers.
-        chosen = ((start + samples) * 7919 + attempt * 104_729) % len(movable)
-        before = _numbers(values, movable, chosen)
-        step = np.maximum(np.abs(before), 1) * STRIDES[attempt % len(STRIDES)]
-        here, height = before, lead
-        for _ in range(STEPS + 1):
-            _write(values, movable, chosen, ~there, here + step, rounding)
-            ahead, arrived = read()
-            reached = _numbers(values, movable, chosen)  # rounded
-            with np.errstate(all="ignore"):
-                slope = (ahead - height) / (reached - here)
-                onward = -ahead / slope
-            here, height = reached, ahead
-            step = np.where(np.isfinite(onward) & ~arrived, onward, 0.0)
-        new, arrived = read()
-        _write(values, movable, chosen, ~there & ~arrived, before, rounding)
-        lead = np.where(there | arrived, new, lead)
-        there |= arrived
-        if there.all():
+    lead, there = read(values, samples, samples)
+    for attempts in AT_ONCE:
+        left = samples[~there]
+        if not len(left):
             break
+        rows, attempt = np.tile(left, len(attempts)), np.repeat(attempts, len(left))
+        tried = {name: array[rows] for name, array in values.items()}
+        # A stride that is coprime to most counts, so that neighbours try different numbers.
+        chosen = ((start + rows) * 7919 + attempt * 104_729) % len(movable)
+        moving, arrived = np.arange(len(rows)), np.zeros(len(rows), bool)
+        here, height = movable.read(tried, moving, chosen), lead[rows]
+        step = np.maximum(np.abs(here), 1) * np.array(STRIDES)[attempt % len(STRIDES)]
+        for _ in range(STEPS + 1):
+            movable.write(tried, moving, chosen[moving], (here + step)[moving], rounding)
+            ahead, arrived[moving] = read(tried, moving, rows[moving])
+            reached = movable.read(tried, moving, chosen[moving])  # rounded
+            with np.errstate(all="ignore"):
+                slope = (ahead - height[moving]) / (reached - here[moving])
+                step[moving] = -ahead / slope
+            here[moving], height[moving] = reached, ahead
+            moving = moving[np.isfinite(step[moving]) & (step[moving] != 0) & ~arrived[moving]]
+            if not len(moving):
+                break
+        by_attempt = arrived.reshape(len(attempts), len(left))
+        found = np.flatnonzero(by_attempt.any(axis=0))
+        first = by_attempt.argmax(axis=0)[found] * len(left) + found
+        for name, array in tried.items():
+            values[name][left[found]] = array[first]
+        there[left[found]] = True
     return values
+
+
+class _Movable:
+    """The numbers of a sample that may be moved, one after the other."""
+
+    def __init__(self, model: Model) -> None:
+        sizes = {name: prod(s) for name, s in model.leaves.items() if _may_move(model, name)}
+        self._leaf = np.repeat(np.arange(len(sizes)), list(sizes.values()))
+        self._place = np.concatenate([np.arange(size) for size in (0, *sizes.values())])
+        self._names = list(sizes)
+
+    def __len__(self) -> int:
+        return len(self._leaf)
+
+    def read(self, values: Values, rows: Indices, chosen: Indices) -> Floats:
+        """Return one number of each of some samples."""
+        found = np.empty(len(rows))
+        for array, which in self._parts(values, chosen):
+            found[which] = array[rows[which], self._place[chosen[which]]]
+        return found
+
+    def write(
+        self, values: Values, rows: Indices, chosen: Indices, numbers: Floats, rounding: Rounding
+    ) -> None:
+        """Set one number of each of some samples, in the format under judgement."""
+        with np.errstate(over="ignore"):
+            rounded = numbers.astype(rounding.dtype).astype(np.float64)
+        for array, which in self._parts(values, chosen):
+            which = which[np.isfinite(rounded[which])]
+            array[rows[which], self._place[chosen[which]]] = rounded[which]
+
+    def _parts(self, values: Values, chosen: Indices) -> Iterator[tuple[Any, Indices]]:
+        """Yield each leaf, flattened, and for which of the samples it was chosen."""
+        leaf = self._leaf[chosen]
+        for i, name in enumerate(self._names):
+            yield values[name].reshape(len(values[name]), -1), np.flatnonzero(leaf == i)
 
 
 def _may_move(model: Model, leaf: str) -> bool:
     domain = model.domain(leaf)
     return domain is None or domain.is_unbounded
-
-
-def _numbers(values: Values, movable: Any, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.array(
-        [
-            values[movable[place][0]][row].flat[movable[place][1]]
-            if values[movable[place][0]].ndim > 1
-            else values[movable[place][0]][row]
-            for row, place in enumerate(chosen)
-        ]
-    )
-
-
-def _write(
-    values: Values,
-    movable: Any,
-    chosen: NDArray[np.int64],
-    where: NDArray[np.bool_],
-    numbers: NDArray[np.float64],
-    rounding: Rounding,
-) -> None:
-    """Set one number of each sample, in the format under judgement."""
-    with np.errstate(over="ignore"):
-        rounded = numbers.astype(rounding.dtype).astype(np.float64)
-    for row in np.flatnonzero(where & np.isfinite(rounded)):
-        name, place = movable[chosen[row]]
-        values[name].reshape(len(values[name]), -1)[row, place] = rounded[row]
 
 
 def _compared(

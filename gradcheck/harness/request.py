@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from math import isfinite
 
@@ -14,11 +13,13 @@ BARS = ("auto", "ball", "stochastic")
 DISTRIBUTIONS = ("normal", "uniform", "log-uniform")
 LARGEST_SCALE = {"float64": 1e300, "float32": 1e30}
 """Above it, samples themselves might be infinite."""
+TIMEOUT = 120.0
+"""Seconds that a call may take: compiling a large model takes tens."""
 MOST_SAMPLES = 2**53
 """Sample numbers are tabulated as floating-point numbers too."""
 MOST_ROWS = 2**31
 MOST_WORKERS = 4096
-"""More threads than any machine has cores would only wait, or not start."""
+"""More processes than any machine has cores would only wait, or not start."""
 SEED_LIMIT = 2**128
 """The sample generator's key has 128 bits."""
 RANGES = {
@@ -87,7 +88,7 @@ class Request:
     bars: str = "auto"
     kinks: bool = False
     allow_uninformative: bool = False
-    workers: int = min(os.cpu_count() or 1, MOST_WORKERS)
+    workers: int = 1
 
     def __post_init__(self) -> None:
         for name in ("samples", "seed", "rows", "referee_limit", "workers"):

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradcheck.adapters import HAND_WRITTEN
-from gradcheck.judge.tally import Tally
+from gradcheck.judge.tally import Key, Tally
 from gradcheck.judge.verdict import LABELS, Verdict
-
-Key = tuple[str, str, str]
-"""Adapter, dtype, gradient."""
 
 LEAST_JUDGED = 0.1
 """Share of the samples on which a gradient must be judged for a sweep to have shown something.

@@ -73,18 +73,37 @@ class Reference:
         return is_informative(self.value, self.bound)
 
     @cached_property
+    def _tells_everywhere(self) -> bool:
+        return self.kink is None and bool(self.informative.all())
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether no sample is on a kink, undefined, or told too little of."""
+        return self._tells_everywhere and not self.undefined
+
+    @cached_property
     def ulp(self) -> Floats:
         """One unit in the last place of the reference, in the format under judgement."""
-        exponent_bits = np.int64(0x7FF0_0000_0000_0000)
-        power_of_two = (self.value.view(np.int64) & exponent_bits).view(np.float64)
-        ulp = np.maximum(power_of_two, self.rounding.smallest_normal)
-        ulp *= 2 * self.rounding.unit_roundoff
-        return ulp
+        return ulp_of(self.value, self.rounding)
+
+
+def ulp_of(value: Floats, rounding: Rounding) -> Floats:
+    """Return one unit in the last place of a format."""
+    exponent_bits = np.int64(0x7FF0_0000_0000_0000)
+    power_of_two = (value.view(np.int64) & exponent_bits).view(np.float64)
+    ulp = np.maximum(power_of_two, rounding.smallest_normal)
+    ulp *= 2 * rounding.unit_roundoff
+    return ulp
 
 
 def is_informative(value: Floats, bound: Floats) -> Mask:
     """Tell where a bound leaves at least one certain bit."""
-    return np.asarray((bound <= np.abs(value) / 2) & (bound < np.inf) & np.isfinite(value))
+    half = np.asarray(np.abs(value))
+    half *= 0.5
+    informative = np.asarray(bound <= half)
+    if half.size and not half.max() < np.inf:
+        informative &= (bound < np.inf) & np.isfinite(value)
+    return informative
 
 
 class Passes(Evaluation):

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.judge.verdict import LABELS, Comparison, Verdict
+from gradcheck.judge.verdict import LABELS, Comparison, Positions, Verdict
 
 Counts = NDArray[np.int64]
+Key = tuple[str, str, str]
+"""Adapter, dtype, gradient."""
 
 ULPS_BITS = 6
 """Buckets per binade, as a power of two: whole ulps up to 128 are exact, more to 1.6 %."""
@@ -190,12 +192,16 @@ def tally_comparison(
     `on_kinks` tells whether the samples were placed on kinks, where that verdict says something.
     """
     verdict, reference, counts = comparison.verdict, comparison.reference, comparison.counts
-    size = verdict.size // len(verdict)
-    ulps, ratio = comparison.ulps, comparison.ratio
+    size, differing = verdict.size // len(verdict), comparison.differing
+    if differing is None:
+        ulps, ratio = comparison.ulps, comparison.ratio
+    else:  # where value and reference are one, neither has to be computed
+        ulps, ratio = comparison.measured(differing)
     if not judged:
         counts = np.zeros_like(counts)
-        unmeasured = (verdict == Verdict.OVERFLOW) | ~(comparison.distance < np.inf)
-        ulps[unmeasured] = ratio[unmeasured] = UNMEASURED
+        if differing is None:
+            unmeasured = (verdict == Verdict.OVERFLOW) | ~(comparison.distance < np.inf)
+            ulps[unmeasured] = ratio[unmeasured] = UNMEASURED
     elif counts[Verdict.AGREE] + counts[Verdict.DISAGREE] < verdict.size:
         unmeasured = verdict >= Verdict.UNINFORMATIVE
         ulps[unmeasured] = ratio[unmeasured] = UNMEASURED
@@ -215,6 +221,7 @@ def tally_comparison(
         sample, element = divmod(position, size)
         by_chance = reference.stochastic is not None and reference.stochastic.flat[position]
         low = high = np.nan
+        (far,), (share,) = comparison.measured(np.array([position]))
         on_a_kink = reference.kink is not None and reference.kink.flat[position]
         if on_a_kink and center is not None and reach is not None:
             middle, half = float(center.flat[position]), float(reach.flat[position])
@@ -226,8 +233,8 @@ def tally_comparison(
             value=float(comparison.value.flat[position]),
             reference=float(reference.value.flat[position]),
             bound=float(reference.bound.flat[position]),
-            ulps=float(comparison.ulps.flat[position]),
-            ratio=float(comparison.ratio.flat[position]),
+            ulps=float(far),
+            ratio=float(share),
             bar="stochastic" if by_chance else "ball",
             low=low,
             high=high,
@@ -249,24 +256,41 @@ def tally_comparison(
         nans=tuple(map(case, nans.tolist())),
         stochastic=stochastic,
         samples=len(verdict),
-        judged_samples=_count_judged(verdict, on_kinks) if judged else 0,
+        judged_samples=_count_judged(comparison, on_kinks) if judged else 0,
         disagreeing_samples=len(np.unique(disagreeing // size)),
     )
-    position = int(np.argmax(ratio if judged else ulps))
-    if ulps.flat[position] == UNMEASURED:
+    position, largest = _largest(ratio if judged else ulps, differing)
+    if largest == UNMEASURED:
         return tally
+    histogram = _histogram(ulps.ravel())
+    histogram[0] += verdict.size - ulps.size
     return replace(
         tally,
-        histogram=_histogram(ulps.ravel()),
-        max_ulps=float(ulps.max()),
-        max_ratio=float(ratio.flat[position]) if judged else np.nan,
+        histogram=histogram,
+        max_ulps=float(ulps.max(initial=0)),
+        max_ratio=largest if judged else np.nan,
         worst=case(position),
         disagreements=tuple(map(case, worst_first.tolist())),
     )
 
 
-def _count_judged(verdict: NDArray[np.int8], on_kinks: bool) -> int:
+def _largest(measure: NDArray[np.float64], differing: Positions | None) -> tuple[int, float]:
+    """Return where among all positions a measure is largest, the first of equals, and how large.
+
+    It is zero where nothing differs.
+    """
+    place = int(measure.argmax()) if measure.size else 0
+    largest = float(measure.flat[place]) if measure.size else 0.0
+    if differing is not None:
+        place = int(differing[place]) if largest else 0
+    return place, largest
+
+
+def _count_judged(comparison: Comparison, on_kinks: bool) -> int:
     """Count the samples on which an element was judged."""
+    verdict, counts = comparison.verdict, comparison.counts
+    if counts[Verdict.AGREE] == verdict.size:
+        return len(verdict)
     judged = verdict <= Verdict.DISAGREE
     if on_kinks:
         judged |= verdict == Verdict.KINK
@@ -293,10 +317,13 @@ def _first(
 
 def _histogram(ulps: NDArray[np.float64]) -> Counts:
     """Count by bucket; what was not measured is left out."""
-    bucket = ulps.view(np.int64) >> ULPS_SHIFT
-    bucket -= FIRST_BUCKET
+    bucket = ulps.view(np.int64) - (FIRST_BUCKET << ULPS_SHIFT)
+    bucket >>= ULPS_SHIFT
+    least = int(bucket.min(initial=0))
     np.maximum(bucket, 0, out=bucket)
-    np.minimum(bucket, BUCKETS - 1, out=bucket)
+    if bucket.max(initial=0) >= BUCKETS:
+        np.minimum(bucket, BUCKETS - 1, out=bucket)
     counts = np.bincount(bucket, minlength=BUCKETS)
-    counts[0] -= np.count_nonzero(ulps == UNMEASURED)  # the sign bit puts them before the first
+    if least < -FIRST_BUCKET:  # the sign bit puts what was not measured before the first
+        counts[0] -= np.count_nonzero(ulps == UNMEASURED)
     return counts

@@ -1,6 +1,7 @@
 """Arrays of real numbers enclosed by Arb, each with its derivative in one direction.
 
-Values and slopes are arrays of their own, so that arithmetic goes array by array in Arb.
+Values and slopes are arrays of their own, so that arithmetic goes array by array in Arb; of many
+samples at once, if their axis is hidden, so that what an operation costs is paid once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from gradcheck.numbers.array import Function, NoRuleError, Storage
 from gradcheck.numbers.comparisons import Comparison
 from gradcheck.numbers.dispatch import Number
-from gradcheck.numbers.dual import ARITHMETIC, any_of, each, is_finite
+from gradcheck.numbers.dual import ARITHMETIC, any_of, each, is_finite, is_nan
 from gradcheck.numbers.elementary import elementary
 from gradcheck.numbers.errors import UndecidedError
 from gradcheck.numbers.ingredients import Irrational
@@ -41,11 +42,11 @@ ROUNDED_CONSTANT = {"float64": 2.0**-50, "float32": 2.0**-21}
 
 
 arbs = each(lambda one: one if isinstance(one, flint.arb) else flint.arb(series_of(one)))
-is_nan = each(lambda one: one.is_nan())
+arbs_of_floats = each(flint.arb)
 
 
 class Reals(Number):
-    """An array of one sample's real numbers, each a value and a coefficient of ε.
+    """An array of real numbers, each a value and a coefficient of ε; of one sample, or of many.
 
     Parameters
     ----------
@@ -59,6 +60,8 @@ class Reals(Number):
         Where something depends on ε; a slope of zero alone does not prove that it does not.
     undefined
         Where there provably is no such number, see `Real`.
+    hidden
+        How many leading axes are those of the samples.
     """
 
     __slots__ = ("moves", "slopes", "undefined", "values")
@@ -75,9 +78,10 @@ class Reals(Number):
         slopes: Storage | None = None,
         moves: Flags | None = None,
         undefined: Flags | None = None,
+        hidden: int = 0,
     ) -> None:
-        self.begin(0, side or Side())
-        self.values = arbs(values) if values.dtype.kind == "f" else values
+        self.begin(hidden, side or Side())
+        self.values = arbs_of_floats(values) if values.dtype.kind == "f" else values
         self.slopes, self.moves, self.undefined = slopes, moves, undefined
 
     @classmethod
@@ -86,10 +90,10 @@ class Reals(Number):
         return cls(np.asarray(value), side)
 
     @classmethod
-    def of(cls, numbers: Storage, side: Side | None = None) -> Reals:
+    def of(cls, numbers: Storage, side: Side | None = None, hidden: int = 0) -> Reals:
         """Take an array of `Real` numbers, or of integers or truth values."""
         if not numbers.dtype.hasobject:
-            return cls(numbers, side)
+            return cls(numbers, side, hidden=hidden)
         reals = [real_of(number) for number in numbers.ravel()]
         parts = (
             [real.constant for real in reals],
@@ -98,16 +102,16 @@ class Reals(Number):
         values, slopes = (_filled(part, numbers.shape) for part in parts)
         moves = np.reshape([not real.fixed for real in reals], numbers.shape)
         undefined = np.reshape([real.undefined for real in reals], numbers.shape)
-        return cls(values, side).joined(values, slopes, moves, undefined)
+        return cls(values, side, hidden=hidden).joined(values, slopes, moves, undefined)
 
     def moving(self, speeds: NDArray[np.float64]) -> Reals:
         """Return x + ε·speed of constants."""
-        slopes = arbs(np.broadcast_to(speeds, self.values.shape).astype(object))
+        slopes = arbs_of_floats(np.broadcast_to(speeds, self.values.shape))
         return self.joined(self.values, slopes, np.asarray(speeds != 0), None)
 
     def still(self) -> Reals:
         """Return the values, without slopes."""
-        return Reals(self.values, self.choices)
+        return Reals(self.values, self.choices, hidden=self.hidden)
 
     @property
     def reals(self) -> NDArray[np.object_]:
@@ -142,7 +146,8 @@ class Reals(Number):
             values = arbs(values)
         if slopes is not None:
             slopes, moves, undefined = arbs(slopes), moves.astype(bool), undefined.astype(bool)
-        return Reals(values, self.choices, slopes, moves, undefined)
+        hidden = self.hidden if hidden is None else hidden
+        return Reals(values, self.choices, slopes, moves, undefined, hidden)
 
     def take_over(self, parts: Sequence[Storage]) -> None:
         """Hold other numbers."""
@@ -151,14 +156,14 @@ class Reals(Number):
     def joined(self, values: Storage, slopes: Any, moves: Any, undefined: Any) -> Reals:
         """Return numbers of this side; what does not move has a slope of zero."""
         if (moves is None or not moves.any()) and (undefined is None or not undefined.any()):
-            return Reals(values, self.choices)
+            return Reals(values, self.choices, hidden=self.hidden)
         moves, undefined, slopes = (
             _spread(default if part is None else part, values.shape)
             for part, default in ((moves, False), (undefined, False), (slopes, ZERO))
         )
         if not moves.all():
             slopes = np.where(moves, slopes, as_array(ZERO))
-        return Reals(values, self.choices, slopes, moves, undefined)
+        return Reals(values, self.choices, slopes, moves, undefined, self.hidden)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -190,8 +195,12 @@ class Reals(Number):
 
         numbers = np.moveaxis(self.reals, axis, -1)
         found = np.empty(numbers.shape, np.int64)
-        for index in np.ndindex(numbers.shape[:-1]):
+        tied = np.zeros(numbers.shape[:-1], bool)
+        for index in np.ndindex(tied.shape):
+            ties = self.choices.ties
             found[index] = lane(numbers[index])
+            tied[index] = self.choices.ties > ties
+        self.choices.note(tied)
         return np.moveaxis(found, -1, axis)
 
     def constant(self, value: Any) -> Reals:
@@ -215,7 +224,9 @@ class Reals(Number):
 
     def cast(self, dtype: Any) -> Reals:
         """Return the same numbers, for no format rounds them; of integers the real ones."""
-        return Reals(arbs(self.values), self.choices) if self.is_discrete else self.copy()
+        if not self.is_discrete:
+            return self.copy()
+        return Reals(arbs(self.values), self.choices, hidden=self.hidden)
 
     def in_format(self, dtype: np.dtype[Any]) -> Reals:
         """Return the same numbers."""
@@ -232,7 +243,11 @@ class Reals(Number):
         if record is None:
             raise NoRuleError(f"Arb has no rule for {name}", name)
         own = ARITHMETIC.get(ufunc)
-        return own(*operands) if own else self._applied(record, operands)
+        result = None if own is None else own(*operands)
+        if result is None:
+            result = self._applied(record, operands)
+        result.hidden = self.hidden
+        return result
 
     def _applied(self, record: Elementary, operands: Sequence[Reals]) -> Reals:
         """Apply a function, see `applied`; of one operand, the whole array at once."""
@@ -251,7 +266,7 @@ class Reals(Number):
             moves = moves & ~np.asarray(each(is_infinite)(x.exact), bool)
         if moves is None or not moves.any():
             return self.joined(values, None, None, undefined)
-        y, fixed = Reals(values, self.choices), Reals(x.exact, self.choices)
+        y, fixed = (Reals(one, self.choices, hidden=x.hidden) for one in (values, x.exact))
         (slope,) = record.partials(y, fixed)
         return self.joined(values, self.lifted(slope).exact * x.slopes, moves, undefined)
 
@@ -267,7 +282,8 @@ class Reals(Number):
         if not known or any(
             operand.undefined is not None and operand.undefined.any() for operand in operands
         ):
-            return Reals.of(as_array(function(*(one.reals for one in operands))), self.choices)
+            sums = as_array(function(*(one.reals for one in operands)))
+            return Reals.of(sums, self.choices, self.hidden)
         total: Any = as_array(function(*values))
         slopes: Any = None
         moves: Any = np.zeros((), bool)
@@ -283,46 +299,55 @@ class Reals(Number):
 
     def cancel(self, operand: Reals) -> None:
         """Take this for an operand that was subtracted from itself."""
-        finite = np.broadcast_to(np.asarray(is_finite(operand.exact), bool), self.shape)
+        finite = np.broadcast_to(np.asarray(is_finite(operand.exact), bool), self.values.shape)
         values, slopes, moves, undefined = self.whole()
         zeros = np.where(finite, as_array(ZERO), values)
         self.take_over(self.joined(zeros, slopes, moves & ~finite, undefined & ~finite).parts)
 
     def compared(self, ufunc: np.ufunc, a: Reals, b: Reals, known: Comparison) -> Reals:
-        """Compare.
+        """Compare; of many samples those where ε or nothing decides are noted as open.
 
         Raises
         ------
         UndecidedError
-            Where neither the enclosures nor what is known of them decides.
+            Where neither the enclosures nor what is known of them decides, of a single sample.
         """
         if not (a.stored.hasobject or b.stored.hasobject):
-            return Reals(np.asarray(ufunc(a.values, b.values)), self.choices)
-        signs, undecided = self._signs(a, b)
-        if undecided.any() and not (known.equal(undecided) == undecided).all():
+            answers = np.asarray(ufunc(a.values, b.values))
+            return Reals(answers, self.choices, hidden=self.hidden)
+        signs, undecided, tied = self._signs(a, b)
+        if undecided.any():
+            undecided = undecided & ~known.equal(undecided)
+        if undecided.any() and self.choices.samples == 1:
             raise UndecidedError
-        return Reals(np.asarray(ufunc(signs, 0)), self.choices)
+        self.choices.note(undecided | tied)
+        return Reals(np.asarray(ufunc(signs, 0)), self.choices, hidden=self.hidden)
 
-    def _signs(self, a: Reals, b: Reals) -> tuple[NDArray[np.float64], Flags]:
-        """Return how the numbers stand to each other, −1, 0 or 1, and where that is open."""
+    def _signs(self, a: Reals, b: Reals) -> tuple[NDArray[np.float64], Flags, Flags]:
+        """Return how the numbers stand to each other, −1, 0 or 1.
+
+        And where that is open, and where ε decides.
+        """
         left, right = np.broadcast_arrays(a.exact, b.exact)
         larger, smaller = (
             np.asarray(each(order, 2)(left, right), bool)
             for order in (lambda x, y: x > y, lambda x, y: x < y)
         )
         signs = np.asarray(larger.astype(float) - smaller)
-        undecided = np.zeros(left.shape, bool)
+        undecided, tied = (np.zeros(left.shape, bool) for _ in range(2))
         close = np.flatnonzero(~(larger | smaller))
         if len(close):
             numbers = [
                 np.broadcast_to(one.reals, left.shape).reshape(-1)[close].tolist() for one in (a, b)
             ]
             for place, one, other in zip(close.tolist(), *numbers, strict=True):
+                ties = self.choices.ties
                 try:
                     signs.flat[place] = self.choices.compare(one, other)
                 except UndecidedError:
                     undecided.flat[place] = True
-        return signs, undecided
+                tied.flat[place] = self.choices.ties > ties
+        return signs, undecided, tied
 
     def classified(self, ufunc: np.ufunc) -> Reals:
         """Answer `isfinite`, `isinf` or `isnan`.
@@ -340,7 +365,8 @@ class Reals(Number):
                 raise UndecidedError
             return ufunc is np.isinf
 
-        return Reals(np.asarray(each(answer)(self.exact), dtype=bool), self.choices)
+        answers = np.asarray(each(answer)(self.exact), dtype=bool)
+        return Reals(answers, self.choices, hidden=self.hidden)
 
     def choose(self, condition: Reals, a: Reals, b: Reals) -> Reals:
         """Take `a` where the condition holds; of truth values and integers, as they are."""
@@ -349,12 +375,15 @@ class Reals(Number):
         else:
             different: Any = np.not_equal(condition, 0)
             holds = different.values
+        hidden = max(one.hidden for one in (condition, a, b))
         if a.is_discrete and b.is_discrete:
-            return Reals(np.where(holds, a.values, b.values), self.choices)
+            return Reals(np.where(holds, a.values, b.values), self.choices, hidden=hidden)
         if a.slopes is None and b.slopes is None:
-            return Reals(np.where(holds, a.exact, b.exact), self.choices)
+            return Reals(np.where(holds, a.exact, b.exact), self.choices, hidden=hidden)
         parts = (np.where(holds, *pair) for pair in zip(a.whole(), b.whole(), strict=True))
-        return self.joined(*parts)
+        result = self.joined(*parts)
+        result.hidden = hidden
+        return result
 
 
 def _spread(part: Any, shape: tuple[int, ...]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import flint
 import numpy as np
 
 from gradcheck.numbers.real import ZERO, as_array
@@ -19,8 +20,9 @@ def each(function: Callable[..., Any], count: int = 1) -> Callable[..., Any]:
     return lambda *arrays: as_array(call(*arrays))
 
 
-is_finite = each(lambda one: one.is_finite())
-is_zero = each(lambda one: one.is_zero())
+is_finite = each(flint.arb.is_finite)
+is_nan = each(flint.arb.is_nan)
+is_zero = each(flint.arb.is_zero)
 
 
 def any_of(flags: Any) -> Any:
@@ -96,12 +98,27 @@ def _negative(a: Reals) -> Reals:
     return a.joined(as_array(-a.exact), slopes, a.moves, a.undefined)
 
 
-ARITHMETIC: Mapping[np.ufunc, Callable[..., Reals]] = {
+def _power(a: Reals, p: Reals) -> Reals | None:
+    """Raise to powers that do not move; `None` where one is no number, or two arrays meet."""
+    if p.slopes is not None or p.values.size != 1 or p.values.ndim > a.values.ndim:
+        return None
+    x, (n,) = a.exact, p.exact.ravel()
+    values = each(lambda one: one**n)(x)
+    if np.asarray(is_nan(values), bool).any():
+        return None
+    if a.moves is None:
+        return a.joined(values, None, None, a.undefined)
+    partials = each(lambda one: n * one ** (n - 1))(x)
+    return a.joined(values, partials * a.slopes, a.moves, a.undefined)
+
+
+ARITHMETIC: Mapping[np.ufunc, Callable[..., Reals | None]] = {
     np.add: lambda a, b: _sum(a, b, 1),
     np.subtract: lambda a, b: _sum(a, b, -1),
     np.multiply: _product,
     np.divide: _quotient,
     np.negative: _negative,
     np.positive: lambda a: a.copy(),
+    np.power: _power,
 }
-"""What Arb has operators for."""
+"""What Arb has operators for; `None` where a function has to go number by number."""

@@ -21,7 +21,7 @@ ZERO = flint.arb(0)
 
 
 class Side(Choices):
-    """On which side of a kink an evaluation of one sample is.
+    """On which side of a kink an evaluation is; of many samples none is on one.
 
     Parameters
     ----------
@@ -31,6 +31,9 @@ class Side(Choices):
         The format under judgement, for code that asks for it.
     loose
         Whether constants that look rounded stand for all that they may be roundings of.
+    samples
+        How many are evaluated at once; of many those are noted in `open` where ε, or nothing,
+        decides a comparison, and what is computed of these means nothing.
 
     Attributes
     ----------
@@ -38,8 +41,10 @@ class Side(Choices):
         How many comparisons ε has decided.
     """
 
-    def __init__(self, sign: int = 1, dtype: Any = np.float64, loose: bool = False) -> None:
-        super().__init__(1)
+    def __init__(
+        self, sign: int = 1, dtype: Any = np.float64, loose: bool = False, samples: int = 1
+    ) -> None:
+        super().__init__(samples)
         self.sign, self.ties, self.dtype, self.loose = sign, 0, np.dtype(dtype), loose
 
     def of(self, number: Real) -> int:

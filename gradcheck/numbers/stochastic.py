@@ -82,7 +82,7 @@ class Stochastic(Number):
         How many leading axes are hidden, that of the runs included; 0 for a constant.
     """
 
-    __slots__ = ("noise", "rounding", "runs")
+    __slots__ = ("_spread", "noise", "rounding", "runs")
 
     def __init__(
         self,
@@ -93,6 +93,7 @@ class Stochastic(Number):
         choices: Choices | None = None,
     ) -> None:
         self.runs, self.rounding, self.noise = runs, rounding, noise
+        self._spread: tuple[Storage, Floats] | None = None
         self.begin(hidden, choices)
 
     @classmethod
@@ -183,6 +184,11 @@ class Stochastic(Number):
         """How far two honest evaluations may be apart, but for a probability of `ALPHA`."""
         if not self.hidden:
             return np.zeros(self.runs.shape)
+        if self._spread is None or self._spread[0] is not self.runs:  # they may be replaced
+            self._spread = self.runs, self._measured()
+        return self._spread[1]
+
+    def _measured(self) -> Floats:
         with np.errstate(all="ignore"):
             runs = _floats(self.runs)
             scatter = np.abs(runs[1:] - runs[0])
@@ -192,13 +198,20 @@ class Stochastic(Number):
             relative = scatter / np.where(widest > 0, widest, 1)
             rad = widest * np.sqrt((relative * relative).mean(axis=0))
             rad *= sqrt(2) * QUANTILE
-        return np.where(np.isnan(rad), np.inf, rad)
+        rad = np.where(np.isnan(rad), np.inf, rad)
+        rad.flags.writeable = False
+        return rad
 
     @property
     def magnitude(self) -> Floats:
         """A bound on what an evaluation may be."""
         reach = np.abs(self.mid) + self.rad
         return np.where(np.isinf(self.mid) & (self.rad == 0), 0.0, reach)
+
+    @property
+    def largest_magnitude(self) -> float:
+        """A bound on all magnitudes, NaN where nothing is known of one."""
+        return float(np.max(self.magnitude, initial=0.0))
 
     def elementwise(self, ufunc: np.ufunc, operands: Sequence[Stochastic]) -> Stochastic:
         """Apply the ufunc to every run, and let it err."""

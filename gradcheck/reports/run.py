@@ -13,8 +13,8 @@ import pandas as pd
 
 from gradcheck.adapters import missing_adapters
 from gradcheck.diagnosis.findings import Diagnosis
+from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
-from gradcheck.harness.sweep import Outcome
 from gradcheck.judge.coverage import LEAST_JUDGED, find_shortfalls, is_evidence
 from gradcheck.judge.verdict import LABELS
 from gradcheck.model.model import Model
@@ -89,6 +89,13 @@ def run_facts(
         "judged": {
             "least": LEAST_JUDGED,
             "adapters": len({key[0] for key in judged}),
+            "disagree_share_below": float(
+                summary.loc[summary["adapter"].isin({key[0] for key in judged})][
+                    "disagree_share_below"
+                ].max()
+            )
+            if judged
+            else None,
             "short": [asdict(short) for short in shortfalls],
         },
         "referee": rulings.facts,

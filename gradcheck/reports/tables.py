@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from gradcheck.diagnosis.findings import Diagnosis, Finding
-from gradcheck.harness.block import Key
+from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
-from gradcheck.harness.sweep import Outcome
-from gradcheck.judge.tally import Case, Tally
+from gradcheck.judge.tally import Case, Key, Tally
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.model.model import Model, label
 from gradcheck.reports.run import DEFECT, find_reasons, run_facts
 from gradcheck.truth.audit import REFEREE
+from gradcheck.truth.confidence import share_below
 from gradcheck.truth.referee import NEITHER, REFERENCE, Ruling, Rulings
 
 CASE_COLUMNS = (
@@ -103,6 +103,7 @@ def tabulate(
             | _with_defects(_statistics(tally), [key], rulings)
             | {"worst_element": _worst_element(model, key, tally)}
             | _later_counts(tally)
+            | _shares(tally)
             for key, tally in outcome.tallies.items()
         ]
     )
@@ -149,6 +150,16 @@ def _later_counts(tally: Tally) -> dict[str, int]:
     """Count the verdicts that came later: the last columns."""
     counts = dict(zip(LABELS, tally.counts.tolist(), strict=True))
     return {label: counts[label] for label in LABELS if label not in FIRST_LABELS}
+
+
+def _shares(tally: Tally) -> dict[str, Any]:
+    """Say what the samples judged show of all samples; they are independent, elements are not."""
+    found, among = tally.disagreeing_samples, tally.judged_samples
+    return {
+        "judged_samples": among,
+        "disagreeing_samples": found,
+        "disagree_share_below": share_below(found, among) if tally.judged else np.nan,
+    }
 
 
 def _bar(tally: Tally) -> str:

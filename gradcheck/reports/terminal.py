@@ -21,6 +21,7 @@ from gradcheck.reports.plain import Plain
 from gradcheck.reports.run import FAILS, find_reasons
 from gradcheck.reports.tables import Report
 from gradcheck.signals import STDERR, tidied
+from gradcheck.truth.confidence import LEVEL
 
 WIDTH = 100
 ALWAYS_SHOWN = ("agree", "disagree", "uninformative")
@@ -117,6 +118,11 @@ def print_findings(
             + (f"; nothing can be said of {rest}." if rest else ".")
             + _unaudited(report.run)
         )
+        if share := report.run["judged"]["disagree_share_below"]:
+            console.print(
+                f"With {LEVEL:.0%} confidence no gradient disagrees on more than {share:.2g} of "
+                "all samples."
+            )
     else:
         console.print(_failures(report), style="bold")
     if files:

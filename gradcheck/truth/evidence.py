@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import EVIDENCE
-from gradcheck.harness.sweep import Outcome
 from gradcheck.truth.referee import BOTH, REFERENCE, Rulings
 
 

@@ -6,8 +6,9 @@ formulas written by hand yield in exact arithmetic. If they are wrong, by eₖ, 
 of a share δ of its gradient is hidden by the rounding of constants, `BLUR` of the sum, with a
 probability of about n·BLUR/δ for n numbers. The floats of the reference are then held against the
 enclosures of the formulas. Where the identity fails, the direction is halved until the numbers that
-are wrong are alone, and each of those is ruled on by its own derivative; so is what stands on a
-kink, and what Arb cannot enclose by the formula.
+are wrong are alone, unless the derivatives of all numbers could be had together, and each of those
+is ruled on by its own derivative; so is what stands on a kink, and what Arb cannot enclose by the
+formula.
 
 References
 ----------
@@ -26,20 +27,16 @@ from numpy.typing import NDArray
 
 from gradcheck.judge.tally import Case
 from gradcheck.judge.verdict import Verdict
-from gradcheck.truth.derivative import PRECISIONS, Direction, along, narrow_slope, working_bits
+from gradcheck.truth.derivative import PRECISIONS, Direction, working_bits
 from gradcheck.truth.enclosures import Enclosures, precision
+from gradcheck.truth.matter import Matter
+from gradcheck.truth.together import are_within, blur_of, in_floats, scaled
 from gradcheck.truth.witness import Witness
 
 Indices = NDArray[np.int64]
 
-BLUR = 2.0**-44
-"""How far apart, as a share of Σ abs(uₖgₖ), the rounding of a few constants may put the two."""
-FEWEST_DIGITS = 2.0**40
-"""How much larger a number is than its radius, to be weighted by its size."""
 FEW = 4
 """Numbers that are ruled on one by one sooner than halved again: often all of them are wrong."""
-BLUR_RECORDED = {"float64": BLUR, "float32": 2.0**-33}
-"""The same of a recorded function, whose constants may be given to the digits of its format."""
 
 
 class Audited:
@@ -55,6 +52,8 @@ class Audited:
         Whether formulas are taken with loose constants, for they do not hold with those as spelled.
     told
         Places whose formula was found right, but whose bound tells nothing.
+    looked_at
+        Whether the derivatives of single numbers are known, see `look_at`.
     """
 
     def __init__(
@@ -69,8 +68,7 @@ class Audited:
     ) -> None:
         self.witness, self.shapes, self.random = witness, shapes, random
         self.kink, self.value, self.bound, self.ulp = kink, value, bound, ulp
-        model = witness.model
-        self.blur = BLUR_RECORDED[witness.rounding.dtype.name] if model.recorded else BLUR
+        self.blur = blur_of(witness.model, witness.rounding)
         self.ends = np.cumsum([prod(shape) for shape in shapes.values()])
         self.holds = self.fails = self.loose = False
         self.proved: set[int] = set()
@@ -78,6 +76,8 @@ class Audited:
         self.refuted: dict[int, float] = {}
         self.together: Indices = np.zeros(0, np.int64)
         self.alone: list[int] = []
+        self._matters: dict[int, Matter] = {}
+        self.looked_at = False
 
     def check(self) -> None:
         """Check the identity of all gradients whose formula is enclosed, off the kinks."""
@@ -103,14 +103,14 @@ class Audited:
         if formula is None:
             return
         with precision(PRECISIONS[0]):
-            for place in places.tolist():
-                value, bound = float(self.value[place]), float(self.bound[place])
-                if not bound < np.inf:
-                    self.told.add(place)
-                elif abs(flint.arb(value) - formula[place]) <= bound:
-                    self._count_right(place)
-                else:
-                    self.alone.append(place)
+            right = are_within(self.value[places], formula[places], self.bound[places])
+        for place, is_right in zip(places.tolist(), right.tolist(), strict=True):
+            if not self.bound[place] < np.inf:
+                self.told.add(place)
+            elif is_right:
+                self._count_right(place)
+            else:
+                self.alone.append(place)
 
     def _count_right(self, place: int) -> None:
         informative = 2 * self.bound[place] <= abs(self.value[place])
@@ -127,17 +127,8 @@ class Audited:
         return {name: part.reshape(shape) for (name, shape), part in parts if part.any()}
 
     def _weights(self, places: Indices, formula: Enclosures) -> NDArray[np.float64]:
-        """Scale the random numbers by powers of two, so that all products are of one size.
-
-        What is known to few digits has a smaller one, lest it hide what is wrong elsewhere.
-        """
-        with np.errstate(all="ignore"):
-            balls = [(abs(float(ball.mid())), float(ball.rad())) for ball in formula[places]]
-            mids, rads = np.array(balls).T
-            sizes = np.maximum(mids, rads * FEWEST_DIGITS)
-            exponents = np.frexp(sizes)[1]
-            weights = np.zeros(self.value.size)
-            weights[places] = np.ldexp(self.random[places], np.clip(-exponents, -900, 900))
+        weights = np.zeros(self.value.size)
+        weights[places] = scaled(self.random[places], *in_floats(formula[places]))
         return weights
 
     def _identity(self, places: Indices) -> tuple[bool, bool]:
@@ -152,13 +143,11 @@ class Audited:
             weights = self._weights(places, formula)
             slope = self.witness.point.slope(self._direction(weights), bits)
             with precision(bits):
-                balls = [
-                    flint.arb(float(weights[place])) * formula[place] for place in places.tolist()
-                ]
-                terms = [ball.mid() for ball in balls]
-                apart = abs(slope.enclosure - sum(terms, flint.arb(0)))
-                allowed = sum(map(abs, terms), flint.arb(0)) * self.blur
-                allowed += sum((ball.rad() for ball in balls), flint.arb(0))
+                terms = weights[places] * formula[places]
+                middles = [ball.mid() for ball in terms]
+                apart = abs(slope.enclosure - sum(middles, flint.arb(0)))
+                allowed = sum(map(abs, middles), flint.arb(0)) * self.blur
+                allowed += sum((ball.rad() for ball in terms), flint.arb(0))
                 if apart <= allowed:
                     return True, False
                 if apart > allowed:
@@ -170,15 +159,19 @@ class Audited:
         return False, False
 
     def rule(self) -> Iterator[bool]:
-        """Rule on single numbers; every step is an evaluation or a few."""
+        """Rule on single numbers; every step is an evaluation or a few, unless they were looked at.
+
+        Then there is nothing to be gained by halves.
+        """
         if not self.holds and len(self.together):
-            yield from self._halve(self.together, known_to_fail=True)
+            few = len(self.together) if self.looked_at else FEW
+            yield from self._halve(self.together, few, known_to_fail=True)
         for place in self.alone:
             yield self._rule_on(place)
 
-    def _halve(self, places: Indices, known_to_fail: bool = False) -> Iterator[bool]:
+    def _halve(self, places: Indices, few: int, known_to_fail: bool = False) -> Iterator[bool]:
         """Find the numbers for which the identity does not hold; few of them one by one."""
-        if len(places) <= FEW:
+        if len(places) <= few:
             for place in places.tolist():
                 yield self._rule_on(place)
             return
@@ -189,8 +182,8 @@ class Audited:
                 self._compare(places)
                 return
         middle = len(places) // 2
-        yield from self._halve(places[:middle])
-        yield from self._halve(places[middle:])
+        yield from self._halve(places[:middle], few)
+        yield from self._halve(places[middle:], few)
 
     def _place(self, place: int) -> tuple[str, int]:
         """Return which gradient, and where in its flattened array."""
@@ -204,23 +197,28 @@ class Audited:
         ruled = {*self.proved, *self.told, *self.refuted}
         return [self._place(place)[0] for place in range(self.value.size) if place not in ruled]
 
+    def matter(self, place: int) -> Matter:
+        """Return one number, of which all that is found out is kept."""
+        if place not in self._matters:
+            bound = float(self.bound[place])
+            self._matters[place] = Matter(self.witness, *self._place(place), bound)
+        return self._matters[place]
+
     def _rule_on(self, place: int) -> bool:
         """Hold one number against its own derivative.
 
         On a tie of the definition whatever lies between its one-sided derivatives is right. Near
         one, on a kink of the passes, nothing is proved.
         """
-        gradient, element = self._place(place)
-        position = tuple(map(int, np.unravel_index(element, self.shapes[gradient])))
         value, bound = float(self.value[place]), float(self.bound[place])
-        direction = along(self.witness.model, gradient, position)
-        slope = narrow_slope(self.witness.point, direction, bound)
+        matter = self.matter(place)
+        slope = matter.slope
         if not slope.is_known or (self.kink[place] and not slope.tie and self.witness.is_open):
             return True
         formula = self._formula(PRECISIONS[1])
         exact = None if formula is None else formula[place]
         truth = slope.enclosure
-        honest = self._honest(direction, truth, formula)
+        honest = self._honest(matter, formula)
         with precision(PRECISIONS[0]):
             known = exact is not None and exact.is_finite()
             wrong = known and bool(honest.is_finite() and abs(exact - truth) > honest)
@@ -235,7 +233,7 @@ class Audited:
             self.told.add(place)
         return True
 
-    def _honest(self, direction: Direction, truth: flint.arb, formula: Any) -> flint.arb:
+    def _honest(self, matter: Matter, formula: Any) -> flint.arb:
         """Return how far a formula may be from the truth in exact arithmetic.
 
         By the rounding of constants if it is a function's own; else as far as an honest derivative
@@ -243,7 +241,7 @@ class Audited:
         """
         if self.witness.model.recorded and formula is not None:
             return max(map(abs, formula), key=float) * self.blur
-        honest = self.witness.coarse(direction).enclosure.rad()
+        honest, truth = matter.coarse.enclosure.rad(), matter.slope.enclosure
         with precision(PRECISIONS[0]):
             return honest + abs(truth) * 2.0 ** -working_bits(self.witness.rounding)
 

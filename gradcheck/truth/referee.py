@@ -11,21 +11,18 @@ from typing import Any
 import flint
 import numpy as np
 
-from gradcheck.harness.block import Key
+from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
-from gradcheck.harness.sweep import Outcome
-from gradcheck.judge.tally import Case
+from gradcheck.judge.tally import Case, Key
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.audit import Audit, audit
 from gradcheck.truth.derivative import (
     PRECISIONS,
     UnsupportedOperationError,
-    along,
-    narrow_slope,
-    working_bits,
 )
 from gradcheck.truth.enclosures import is_outside, precision
+from gradcheck.truth.matter import Matter, look_at
 from gradcheck.truth.witness import Witness, affordable
 
 REFERENCE, BOTH, NEITHER, DEFINITION = "reference", "both", "neither", "definition"
@@ -148,15 +145,14 @@ def _rule_on_cases(
     ]
     in_turn = [entry for turn in zip_longest(*groups) for entry in turn if entry is not None]
     witnesses: dict[tuple[str, int], Witness] = {}
-    matters: dict[tuple[str, str, int, int], _Matter] = {}
-    by_case, left = {}, 0
+    matters: dict[tuple[str, str, int, int], Matter] = {}
+    brought = []
     budget = request.referee_limit
-    for done, (key, case) in enumerate(in_turn, start=1):
-        adapter, dtype, gradient = key
+    for key, case in in_turn:
+        _, dtype, gradient = key
         number = dtype, gradient, case.sample, case.element
         if number not in matters:
             if len(matters) >= budget:
-                left += 1
                 continue
             if (dtype, case.sample) not in witnesses:
                 values = outcome.samples[dtype].select([case.sample]).values
@@ -165,49 +161,17 @@ def _rule_on_cases(
             witness = witnesses[dtype, case.sample]
             if not matters:
                 budget = min(budget, affordable(witness))
-            matters[number] = _Matter(witness, gradient, case.element, case.bound)
-        by_case[key, case] = rule(case, adapter, matters[number])
-        progress(done / len(in_turn))
-    return by_case, left
+            matters[number] = Matter(witness, gradient, case.element, case.bound)
+        brought.append((key, case, matters[number]))
+    look_at(list(matters.values()))
+    by_case = {}
+    for done, (key, case, matter) in enumerate(brought, start=1):
+        by_case[key, case] = rule(case, key[0], matter)
+        progress(done / len(brought))
+    return by_case, len(in_turn) - len(brought)
 
 
-class _Matter:
-    """One number in dispute, and what the definition and the formula say about it."""
-
-    def __init__(self, witness: Witness, gradient: str, element: int, width: float) -> None:
-        shape = witness.model.parameters[gradient]
-        position = tuple(map(int, np.unravel_index(element, shape)))
-        self.witness = witness
-        self._direction = along(witness.model, gradient, position)
-        self.slope = narrow_slope(witness.point, self._direction, width)
-        self._place = gradient, position
-        self.formula = self._formula(PRECISIONS[1])
-
-    def _formula(self, bits: int) -> flint.arb | None:
-        formula, (gradient, position) = self.witness.formula(bits), self._place
-        return None if formula is None else formula[gradient][position]
-
-    def honest_width(self) -> float:
-        """Bound how far an honest derivative of the definition as written may be from the truth."""
-        return float(self.witness.coarse(self._direction).enclosure.rad())
-
-    def definition_bar(self, share: float) -> float:
-        """Widen the bar of the passes by how much more digits the definition loses than they do.
-
-        Both are run in the same coarse arithmetic; where the definition comes out no wider, its
-        derivative is held to the bar of the passes. A width of its own would be some ten times the
-        bar of well-conditioned models, as the coarse arithmetic takes every sum for a library
-        function.
-        """
-        coarse = self._formula(working_bits(self.witness.rounding))
-        honest = self.honest_width()
-        passes = float(coarse.rad()) if coarse is not None else 0.0
-        if passes == np.inf:  # too deep a model for plain intervals, which tell nothing then
-            return share
-        return share * max(1.0, honest / passes) if passes else max(share, honest)
-
-
-def rule(case: Case, adapter: str, matter: _Matter) -> Ruling:
+def rule(case: Case, adapter: str, matter: Matter) -> Ruling:
     """Name whoever is wrong by more than rounding.
 
     That is whoever is farther from the truth than its share of the bound: half, for the bound
@@ -241,7 +205,7 @@ def rule(case: Case, adapter: str, matter: _Matter) -> Ruling:
     return Ruling(digits, DEFINITION, excuse) if excuse else Ruling(digits, adapter)
 
 
-def _excuse(case: Case, matter: _Matter, bar: float) -> str:
+def _excuse(case: Case, matter: Matter, bar: float) -> str:
     """Say what in the definition makes an honest derivative of it as wrong as this."""
     witness = matter.witness
     if witness.loss_is_lost or (witness.definition_breaks and not np.isfinite(case.value)):
@@ -251,7 +215,7 @@ def _excuse(case: Case, matter: _Matter, bar: float) -> str:
     return LOSES_DIGITS if is_honest else ""
 
 
-def _rule_on_kink(case: Case, adapter: str, matter: _Matter) -> Ruling:
+def _rule_on_kink(case: Case, adapter: str, matter: Matter) -> Ruling:
     """Hold both against the one-sided derivatives of the definition.
 
     Where the definition has an exact tie, whatever lies between these is right. Near one, rounding

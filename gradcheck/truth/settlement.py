@@ -11,9 +11,9 @@ from math import prod
 
 import numpy as np
 
+from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import choose_audited
-from gradcheck.harness.sweep import Outcome
 from gradcheck.judge.tally import Case
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.model import Model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,23 +36,31 @@ class Witness:
         Inputs and parameters of shape `(1, *shape)`.
     rounding
         The format under judgement.
+
+    Attributes
+    ----------
+    formulas
+        What the passes were found to say, by precision and whether with loose constants.
     """
 
     def __init__(self, model: Model, values: Mapping[str, Any], rounding: Rounding) -> None:
         self.model, self.rounding = model, rounding
-        self._values = values
+        self.values = values
         self.point = Point(model, next(each_sample(model, values)), rounding.dtype)
-        self.formula: Callable[..., dict[str, Enclosures] | None] = cache(self._formula)
+        self.formulas: dict[tuple[int, bool], dict[str, Enclosures] | None] = {}
 
-    def _formula(self, bits: int, loose: bool = False) -> dict[str, Enclosures] | None:
+    def formula(self, bits: int, loose: bool = False) -> dict[str, Enclosures] | None:
         """Run the hand-written passes in Arb: what they say, rounding apart; `None` if unknown.
 
         With loose constants they say no more than constants do that somebody rounded.
         """
-        try:
-            return self.point.gradients(bits, loose)
-        except (UnsupportedOperationError, ValueError, ArithmeticError):
-            return None
+        if (bits, loose) not in self.formulas:
+            try:
+                found = self.point.gradients(bits, loose)
+            except (UnsupportedOperationError, ValueError, ArithmeticError):
+                found = None
+            self.formulas[bits, loose] = found
+        return self.formulas[bits, loose]
 
     def coarse(self, direction: Direction) -> Slope:
         """Differentiate the definition with all the rounding that honest evaluations may have.
@@ -95,7 +103,7 @@ class Witness:
     def _plain(self) -> dict[str, Any]:
         return {
             name: array if array.dtype.kind == "i" else array.astype(self.rounding.dtype)
-            for name, array in next(each_sample(self.model, self._values)).items()
+            for name, array in next(each_sample(self.model, self.values)).items()
         }
 
     @staticmethod

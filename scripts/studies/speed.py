@@ -19,8 +19,8 @@ import pandas as pd
 
 from gradcheck import load_model
 from gradcheck.adapters import choose_adapters
+from gradcheck.harness.process import keep_heap_mapped
 from gradcheck.harness.samples import BLOCK, draw_samples
-from gradcheck.harness.sweep import keep_heap_mapped
 from gradcheck.model.model import run_passes
 
 ADAPTERS = ("torch", "jax")

@@ -269,5 +269,7 @@ def test_a_write_through_a_view_is_carried_or_refused(fill):
 def test_samples_that_are_checked_first_are_those_of_the_request(monkeypatch):
     """A refusal comes before any adapter is asked."""
     model = replace(load_model("layer-norm"), loss=lambda xp, v: None)
-    monkeypatch.setattr("gradcheck.api.run_sweep", lambda *_: pytest.fail("it was swept"))
+    monkeypatch.setattr(
+        "gradcheck.harness.execution.judge_here", lambda *_: pytest.fail("it was swept")
+    )
     assert "the definition of layer-norm returns None" in refused(model)

@@ -5,6 +5,7 @@ import pytest
 
 import gradcheck
 from gradcheck import Model, Request, RequestError, load_model, sampling
+from gradcheck.harness import kinks
 from gradcheck.harness.samples import block_size, draw_block, draw_sample
 from gradcheck.model.board import Given
 
@@ -142,6 +143,32 @@ def test_numbers_with_a_declared_range_stay_in_it():
     np.testing.assert_array_equal(after["w"], before["w"])
 
 
+@every_model
+def test_of_numbers_tried_at_once_the_first_counts_as_if_tried_in_turn(name, monkeypatch):
+    at_once = drawn(MODELS[name])
+    monkeypatch.setattr(kinks, "AT_ONCE", [range(i, i + 1) for i in range(16)])
+    in_turn = drawn(MODELS[name])
+    for leaf, array in at_once.items():
+        np.testing.assert_array_equal(array, in_turn[leaf])
+
+
+def test_only_samples_that_still_move_are_evaluated(monkeypatch):
+    sizes = []
+    honest = kinks._compared
+
+    def noted(model, values, rounding):
+        sizes.append(len(values["x"]))
+        return honest(model, values, rounding)
+
+    monkeypatch.setattr(kinks, "_compared", noted)
+    drawn(NETWORK, 256)
+    assert len(sizes) <= 2 + len(kinks.AT_ONCE) * (kinks.STEPS + 1)
+    assert sizes[0] == sizes[1] == 256
+    assert sizes[2] == 256
+    assert sizes[3] < 256
+    assert all(size % kinks.LANES == 0 for size in sizes[1:])
+
+
 # --- what is said of them
 
 
@@ -251,9 +278,9 @@ def test_masks_joined_by_and_are_no_fault_of_the_hand_written_pass():
         lambda xp, w: xp.clip(w, -BOUND, BOUND),
         lambda xp, w: xp.where((w > -BOUND) & (w < BOUND), 1.0, 0.0),
     )
-    for kinks in (False, True):
+    for on_kinks in (False, True):
         report = gradcheck.sweep(
-            joined, samples=10, kinks=kinks, adapters=["complex-step"], audit=1, workers=1
+            joined, samples=10, kinks=on_kinks, adapters=["complex-step"], audit=1, workers=1
         )
         assert report.run["audit"]["refuted"] == 0
         assert report.agrees

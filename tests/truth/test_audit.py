@@ -197,14 +197,20 @@ def test_what_arb_cannot_enclose_is_not_called_wrong(monkeypatch):
     import flint
 
     from gradcheck.truth.derivative import Point
+    from gradcheck.truth.points import Points
 
-    honest = Point.gradients
+    honest, honest_of_many = Point.gradients, Points.gradients
 
     def unknown(self, bits, loose=False):
         found = honest(self, bits, loose)
         return found | {"beta1": one_real(flint.arb("nan"))}
 
+    def unknown_of_many(self, bits):
+        found, known = honest_of_many(self, bits)
+        return found | {"beta1": np.full_like(found["beta1"], flint.arb("nan"))}, known
+
     monkeypatch.setattr(Point, "gradients", unknown)
+    monkeypatch.setattr(Points, "gradients", unknown_of_many)
     report, audit, _ = audited("chain")
     assert report.agrees
     assert (audit["proved"], audit["refuted"]) == (160, 0)
@@ -354,3 +360,51 @@ def test_time_and_progress_are_told():
     assert set(rulings.seconds) == {"referee", "audit"}
     report, _, _ = audited("chain")
     assert {"referee", "audit", "reference"} <= set(report.run["seconds"])
+
+
+@pytest.mark.parametrize("factor", [1.0, 1 + 2.0**-40])
+def test_a_recorded_function_is_proved_together_and_a_wrong_one_looked_at_alone(
+    factor, monkeypatch
+):
+    torch = pytest.importorskip("torch")
+    from gradcheck.truth.identity import Audited
+
+    class Sine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.sin()
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * x.cos() * factor
+
+    looked_at = []
+    honest = Audited.check
+    monkeypatch.setattr(Audited, "check", lambda one: (looked_at.append(one), honest(one)))
+    x = torch.linspace(0.5, 2.0, 6, dtype=torch.float64)
+    report = gradcheck.check(Sine.apply, x, samples=4)
+    assert report.agrees == (factor == 1)
+    assert len(looked_at) == (0 if factor == 1 else 4)
+    assert report.run["audit"]["refuted"] == (0 if factor == 1 else 24)
+    assert report.run["audit"]["proved"] > 0 or factor != 1
+
+
+@pytest.mark.parametrize("name", ["chain", "layer-norm"])
+def test_by_halves_the_same_is_found_as_number_by_number(name, monkeypatch):
+    from gradcheck.harness.sweep import run_sweep
+    from gradcheck.truth import audit as auditing
+
+    model = load_model(name)
+    wrong = list(model.parameters)[1]
+    model = altered(model, lambda v, d: setattr(d, wrong, d[wrong] * 1.5))
+    request = Request(samples=12, dtypes=("float64",), adapters=QUICK, workers=1)
+    outcome = replace(run_sweep(model, request), tallies={})
+    evaluated = []
+    monkeypatch.setattr(auditing, "look_at", lambda matters: evaluated.append(len(matters)))
+    alone = auditing.audit(model, request, outcome)
+    monkeypatch.setattr(auditing, "CHEAPER", 0)
+    assert auditing.audit(model, request, outcome) == alone
+    assert {gradient for _, gradient in alone.refuted} == {wrong}
+    assert evaluated[0] > evaluated[1] == 0

@@ -252,7 +252,7 @@ def of_one(loss, **values):
         backward=lambda xp, v, t, d: setattr(d, "a", v.a * 0),
     )
     sample = {name: np.array([value]) for name, value in values.items()}
-    return referee._Matter(Witness(model, sample, Rounding(np.dtype("float64"))), "a", 0, 1e-12)
+    return referee.Matter(Witness(model, sample, Rounding(np.dtype("float64"))), "a", 0, 1e-12)
 
 
 def case(value, reference=0.0, bound=1e-12, **parts):

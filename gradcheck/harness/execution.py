@@ -1,0 +1,81 @@
+"""Where a sweep is done, and what of it was done before: nothing of this changes a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gradcheck.harness.block import Bench
+from gradcheck.harness.check import check_drawn
+from gradcheck.harness.judging import judge_here
+from gradcheck.harness.outcome import Outcome
+from gradcheck.harness.process import keep_heap_mapped
+from gradcheck.harness.request import TIMEOUT
+from gradcheck.harness.stretch import Stretch
+
+Told = Callable[[], None]
+Found = Iterator[tuple[Stretch, Outcome]]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how a sweep is done.
+
+    Parameters
+    ----------
+    model, options
+        As given to `load_model`. A model that cannot be loaded by name is judged in this process.
+    timeout
+        Seconds that a call of an adapter, or of the passes, may take in another process.
+    cluster
+        Address of the scheduler of a Dask cluster that does it, if there is one.
+    checkpoint
+        The file in which is kept what is done, if it is.
+    resume
+        Whether to go on from there.
+    full
+        The file to which every comparison is written, if it is.
+    note
+        Is told what somebody should know who resumes a sweep.
+    """
+
+    model: str = ""
+    options: Mapping[str, int] = field(default_factory=dict)
+    timeout: float = TIMEOUT
+    cluster: str = ""
+    checkpoint: Path | None = None
+    resume: bool = False
+    full: Path | None = None
+    note: Callable[[str], None] = lambda text: None
+
+    def judged(self, bench: Bench, stretches: Sequence[Stretch], told: Told) -> Found:
+        """Judge stretches; `told` is called after each block.
+
+        Raises
+        ------
+        RequestError
+            If the model is not stated as it should be.
+        UnfinishedError
+            If the processes that do it end.
+        """
+        if not (self.cluster or (self.model and bench.request.workers > 1)):
+            check_drawn(bench.model, bench.request)
+            keep_heap_mapped()
+            return judge_here(bench, stretches, told)
+        from gradcheck.harness.worker import Job
+
+        request = replace(bench.request, adapters=tuple(bench.adapters))
+        job = Job(self.model, request, bench.block, self.options, bench.parts)
+        if self.cluster:
+            from gradcheck.harness.cluster import judge_on_cluster
+
+            frameworks = [adapter.framework for adapter in bench.adapters.values()]
+            return judge_on_cluster(job, self.cluster, frameworks, stretches, told, self.note)
+        from gradcheck.harness.pool import Pool
+
+        return Pool(job, request.workers, self.timeout).judged(stretches, told)
+
+
+HERE = Execution()
+"""In this process."""
