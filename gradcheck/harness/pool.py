@@ -19,7 +19,7 @@ from gradcheck.harness.block import Call, every_call
 from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.stretch import Stretch
 from gradcheck.harness.worker import CALLS, FAILS, JUDGED, REFUSES, Job, serve
-from gradcheck.signals import tidied
+from gradcheck.signals import tidied, undisturbed
 
 TRIES = 2
 """Of a call in which the process ends: it may have been something else that ended it."""
@@ -41,7 +41,8 @@ class _Worker:
         # What the user interrupts is this process alone, which then ends the others.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
-            self.process.start()
+            with undisturbed():  # half started, it would complain of the end of this one
+                self.process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         other.close()
