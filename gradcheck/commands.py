@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.errors import RequestError, echoed, one_line
+from gradcheck.errors import RequestError, UnfinishedError, echoed, one_line
 from gradcheck.harness.request import MOST_SAMPLES, Request
 
 if TYPE_CHECKING:
@@ -69,7 +69,11 @@ def _sweep(options: argparse.Namespace, request: Request, pool: Pool) -> int:
             report = next(reports)
         seconds = {**report.run["seconds"], "whole": round(since_start(), 3)}
         report = replace(report, run={**report.run, "seconds": seconds})
-        files = folder.write(contents_of(report))
+        try:
+            files = folder.write(contents_of(report))
+        except UnfinishedError:
+            print_findings(report, [], _source(options))  # all that there will be
+            raise
         folder.checkpoint.unlink(missing_ok=True)
         print_findings(report, files, _source(options))
     return AGREED if report.agrees else DISAGREED

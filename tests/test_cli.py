@@ -135,8 +135,8 @@ ENDLESS = replace(chain.MODEL, backward=backward)
 INTERRUPTIBLE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from gradcheck.cli import main
-sys.exit(main(sys.argv[1:]))
+from gradcheck.__main__ import run
+sys.exit(run(sys.argv[1:]))
 """
 
 
