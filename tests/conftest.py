@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +12,13 @@ import pytest
 from gradcheck import adapters as registry
 from gradcheck.adapters import ENTRY_POINT_GROUP, Adapter, Arrays, all_adapters
 from gradcheck.model.model import Model
+
+hypothesis.settings.register_profile(
+    "however busy the machine is",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("however busy the machine is")
 
 
 def pytest_configure(config: pytest.Config) -> None:
