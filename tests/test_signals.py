@@ -18,14 +18,13 @@ from gradcheck.__main__ import run
 sys.exit(run(sys.argv[1:]))
 """
 MODEL = """
-import ctypes, os, threading, time
+import ctypes, multiprocessing, os, threading, time
 from dataclasses import replace
 from gradcheck.examples import chain
 
-{setting}
-
 def hang():
-    os.write({pipe}, b"here")
+    with open({pipe!r}, "w") as pipe:
+        print(os.getpid(), file=pipe)
     {hang}
 
 def backward(xp, v, t, d):
@@ -48,8 +47,8 @@ HANGS = {
     "waits for a lock": "threading.Lock().acquire() and threading.Event().wait()",
 }
 WHERE = {
-    "in the main thread": "True",
-    "in another": "threading.current_thread() is not threading.main_thread()",
+    "in the main process": "True",
+    "in one that judges": "multiprocessing.parent_process() is not None",
 }
 
 
@@ -73,48 +72,56 @@ def ended(process, number, within=30.0):
     return process.returncode, output, errors
 
 
+def is_running(number):
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.fixture
 def hanging(tmp_path):
-    """Start a sweep of a model that hangs; go on when it does."""
-    reading, writing = os.pipe()
+    """Start a sweep of a model that hangs; go on when it does; tell where."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
 
-    def start(hang, where, setting=""):
-        (tmp_path / "hanging.py").write_text(
-            MODEL.format(pipe=writing, hang=hang, where=where, setting=setting)
-        )
-        (tmp_path / "out").mkdir(exist_ok=True)
+    def start(hang, where):
+        (tmp_path / "hanging.py").write_text(MODEL.format(pipe=str(pipe), hang=hang, where=where))
+        (tmp_path / "out").mkdir()
         (tmp_path / "out" / "run.json").write_text("old")
-        sweep = "sweep hanging.py --adapters closed-form --samples 100 --output out"
-        process = started(sweep.split(), tmp_path, [writing])
-        os.close(writing)
-        assert os.read(reading, 4) == b"here"  # or nothing, when the process has ended
-        return process
+        sweep = "sweep hanging.py --adapters closed-form --samples 100 --workers 2 --output out"
+        process = started(sweep.split(), tmp_path)
+        return process, int(pipe.read_text().split()[0])
 
-    yield start
-    os.close(reading)
+    return start
+
+
+def check_end(process, number, said, status, hung_in, folder):
+    assert ended(process, number) == (
+        status,
+        "",
+        f"gradcheck: {said}; earlier results are untouched\n",
+    )
+    assert (folder / "run.json").read_text() == "old"
+    assert {path.name for path in folder.iterdir()} <= {"run.json", ".checkpoint"}
+    until = time.monotonic() + 20
+    while is_running(hung_in):
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("hang", HANGS)
 def test_a_pass_that_hangs_does_not_outlive_the_first_ctrl_c(hang, where, hanging, tmp_path):
-    process = hanging(HANGS[hang], WHERE[where])
-    assert ended(process, signal.SIGINT) == (
-        130,
-        "",
-        "gradcheck: interrupted; earlier results are untouched\n",
-    )
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["run.json"]
-    assert (tmp_path / "out" / "run.json").read_text() == "old"
+    process, hung_in = hanging(HANGS[hang], WHERE[where])
+    check_end(process, signal.SIGINT, "interrupted", 130, hung_in, tmp_path / "out")
 
 
-def test_a_request_to_end_is_obeyed_as_well(hanging, tmp_path):
-    process = hanging(HANGS["loops"], WHERE["in another"])
-    assert ended(process, signal.SIGTERM) == (
-        143,
-        "",
-        "gradcheck: terminated; earlier results are untouched\n",
-    )
-    assert (tmp_path / "out" / "run.json").read_text() == "old"
+@pytest.mark.parametrize("where", WHERE)
+def test_a_request_to_end_is_obeyed_as_well(where, hanging, tmp_path):
+    process, hung_in = hanging(HANGS["loops"], WHERE[where])
+    check_end(process, signal.SIGTERM, "terminated", 143, hung_in, tmp_path / "out")
 
 
 IMPORTING = """

@@ -96,11 +96,13 @@ def small_disk(tmp_path, options, then=""):
 @pytest.mark.parametrize("options", ["size=12k", "nr_inodes=5"])
 def test_a_full_disk_is_status_3_in_one_line_and_earlier_results_are_whole(options, tmp_path):
     status, content, count, errors, printed = small_disk(tmp_path, options)
-    assert (status, content, count) == ("3", "old", "2")
-    assert errors == [
+    assert (status, content) == ("3", "old")
+    assert int(count) <= 3  # a checkpoint, if there was room
+    assert errors[-1] == (
         "gradcheck: disk/out cannot be written (No space left on device); "
         "earlier results are untouched"
-    ]
+    )
+    assert all("cannot be kept for --resume" in line for line in errors[:-1])
     assert "Nothing disagrees" in printed
 
 
@@ -127,9 +129,11 @@ def test_a_limit_on_file_sizes_is_status_3(tmp_path):
     command = f"ulimit -f 1; gradcheck sweep {SWEEP} --output out > /dev/null"
     status, _, errors = shell(command, tmp_path)
     assert status == 3
-    assert errors == (
-        "gradcheck: out cannot be written (File too large); earlier results are untouched\n"
+    *notes, last = errors.splitlines()
+    assert last == (
+        "gradcheck: out cannot be written (File too large); earlier results are untouched"
     )
+    assert all("cannot be kept for --resume" in note for note in notes)
     assert not (tmp_path / "out").exists()
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from gradcheck.errors import RequestError, UnfinishedError
 from gradcheck.harness.call import Call, every_call
-from gradcheck.signals import tidied
+from gradcheck.signals import tidied, undisturbed
 
 if TYPE_CHECKING:
     from gradcheck.harness.outcome import Outcome
@@ -51,7 +51,8 @@ class _Worker:
         # What the user interrupts is this process alone, which then ends the others.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
-            self.process.start()
+            with undisturbed():  # half started, it would complain of the end of this one
+                self.process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         other.close()
