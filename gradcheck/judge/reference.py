@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gradcheck.adapters import normal_range
 from gradcheck.judge.definition import Definition
 from gradcheck.judge.evaluation import Bars, Evaluation, Values
+from gradcheck.judge.measures import ulp_of
 from gradcheck.model.model import Model
 from gradcheck.numbers.array import Choices
 from gradcheck.numbers.ball import EXACT, Ball
@@ -86,15 +87,6 @@ class Reference:
     def ulp(self) -> Floats:
         """One unit in the last place of the reference, in the format under judgement."""
         return ulp_of(self.value, self.rounding)
-
-
-def ulp_of(value: Floats, rounding: Rounding) -> Floats:
-    """Return one unit in the last place of a format."""
-    exponent_bits = np.int64(0x7FF0_0000_0000_0000)
-    power_of_two = (value.view(np.int64) & exponent_bits).view(np.float64)
-    ulp = np.maximum(power_of_two, rounding.smallest_normal)
-    ulp *= 2 * rounding.unit_roundoff
-    return ulp
 
 
 def is_informative(value: Floats, bound: Floats) -> Mask:
