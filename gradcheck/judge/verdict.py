@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.judge.reference import Reference, ulp_of
+from gradcheck.judge.measures import ulp_of
+from gradcheck.judge.reference import Reference
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int8]
@@ -78,15 +79,15 @@ class Comparison:
         """The distance as a fraction of the bound; 0 where both are 0."""
         return _ratio(self.distance, self.reference.bound)
 
-    def measured(self, positions: Positions) -> tuple[Floats, Floats]:
-        """Return ulps and ratio at some positions in the flattened arrays."""
-        reference = self.reference
+    def measured(self, position: int) -> tuple[float, float]:
+        """Return ulps and ratio at one position in the flattened arrays."""
         value, expected, bound = (
-            array.reshape(-1)[positions] for array in (self.value, reference.value, reference.bound)
+            array.reshape(-1)[position : position + 1]
+            for array in (self.value, self.reference.value, self.reference.bound)
         )
         distance = _distance(value, expected)
-        ulp = ulp_of(expected, reference.rounding)
-        return _ulps(distance, ulp), _ratio(distance, bound)
+        ulps = _ulps(distance, ulp_of(expected, self.reference.rounding))
+        return ulps.item(), _ratio(distance, bound).item()
 
 
 def _distance(value: Floats, expected: Floats) -> Floats:
