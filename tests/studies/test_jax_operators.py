@@ -15,7 +15,7 @@ def test_every_public_function_has_a_name():
     }
 
 
-@pytest.mark.parametrize("name", ["jax.numpy.sin", "jax.numpy.linalg.solve"])
+@pytest.mark.parametrize("name", ["jax.numpy.sin", "jax.numpy.linalg.norm"])
 def test_a_function_is_judged_in_both_formats(name):
     rows = check_jax_operator(name)
     assert [row["dtype"] for row in rows] == ["float64", "float32"]
