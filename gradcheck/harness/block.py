@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import HAND_WRITTEN, Adapter, Gradients
-from gradcheck.errors import RequestError, guarded, printable
+from gradcheck.errors import RequestError, guarded, one_line
 from gradcheck.harness.call import Call, every_call
 from gradcheck.harness.expressions import differing_runs, misexpressed
 from gradcheck.harness.outcome import Outcome, keep_needed
@@ -271,7 +271,7 @@ def describe(error: Exception, model: Model) -> str:
     if isinstance(error, RequestError):
         return error.text
     text, kind = str(error), type(error).__name__
-    first_line = printable(next(iter(text.splitlines()), ""))
+    first_line = one_line(next(iter(text.splitlines()), ""))
     hint = HINTS_BY_TYPE.get(kind, "")
     hint = hint or next((hint for sign, hint in HINTS_BY_TEXT.items() if sign in text), "")
     return f"{kind}: {first_line}{place(model, error)}{hint and f'; {hint}'}"
