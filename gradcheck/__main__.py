@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from gradcheck.signals import watch
+from gradcheck.streams import make_sturdy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,10 +19,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     on to its end if nobody reads what it prints. If it cannot be printed, for the disk is full,
     that is said on stderr, and the status is 3.
     """
+    stdout, _ = make_sturdy()  # first, or another file takes the place of one that is closed
     watch()
-    from gradcheck.streams import make_sturdy
-
-    stdout, _ = make_sturdy()
     from gradcheck.cli import UNFINISHED, main
 
     try:

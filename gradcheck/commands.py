@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.errors import RequestError, echoed, one_line
+from gradcheck.errors import RequestError, UnfinishedError, echoed, one_line
 from gradcheck.harness.request import MOST_SAMPLES, Request
 
 if TYPE_CHECKING:
     import argparse
 
+    from gradcheck.harness.pool import Pool
     from gradcheck.model.model import Model
 
 AGREED, DISAGREED = 0, 1
@@ -22,16 +23,27 @@ AGREED, DISAGREED = 0, 1
 
 def sweep(options: argparse.Namespace) -> int:
     """Compare gradients on random samples; write the tables."""
+    from gradcheck.harness.pool import Pool
+    from gradcheck.harness.process import share_cores
+
+    request = _request(options)
+    _check_places(options)
+    share_cores()
+    with Pool(request.workers, options.timeout) as pool:
+        if request.workers > 1 and not options.dask:
+            pool.hire(len(request.dtypes))  # they import what they need; so does this process
+        return _sweep(options, request, pool)
+
+
+def _sweep(options: argparse.Namespace, request: Request, pool: Pool) -> int:
     from gradcheck.api import stages
     from gradcheck.harness.execution import Execution
-    from gradcheck.harness.process import share_cores
     from gradcheck.reports.files import contents_of
     from gradcheck.reports.folder import OutputFolder
     from gradcheck.reports.terminal import print_findings, print_verdicts, progress_bar
+    from gradcheck.stopwatch import since_start
 
-    request, model = _request(options), _model(options)
-    _check_places(options)
-    share_cores()
+    model = _model(options)
     with OutputFolder(options.output or Path("results") / model.name) as folder:
         _note_broken(request, model)
         told: list[Callable[[float], None]] = []
@@ -39,6 +51,7 @@ def sweep(options: argparse.Namespace) -> int:
             options.model,
             _merged(options.option),
             options.timeout,
+            pool,
             options.dask,
             folder.checkpoint,
             options.resume,
@@ -54,7 +67,13 @@ def sweep(options: argparse.Namespace) -> int:
         with progress_bar("settling") as progress:
             told.append(progress)
             report = next(reports)
-        files = folder.write(contents_of(report))
+        seconds = {**report.run["seconds"], "whole": round(since_start(), 3)}
+        report = replace(report, run={**report.run, "seconds": seconds})
+        try:
+            files = folder.write(contents_of(report))
+        except UnfinishedError:
+            print_findings(report, [], _source(options))  # all that there will be
+            raise
         folder.checkpoint.unlink(missing_ok=True)
         print_findings(report, files, _source(options))
     return AGREED if report.agrees else DISAGREED

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from gradcheck.signals import is_watching
 
 LONGEST_WORD, LONGEST_LINE = 250, 2000
 """Characters of a word, and of a message, that are shown."""
@@ -52,7 +51,7 @@ def guarded() -> Iterator[None]:
     ------
     EndedError
         In place of SystemExit and whatever else no `except Exception` stops; a keyboard interrupt
-        remains one, unless signals end the process, so that it was raised by hand.
+        remains one, unless signals raise none, so that it was raised by hand.
     """
     try:
         yield
@@ -68,8 +67,9 @@ def guarded() -> Iterator[None]:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Tell whether somebody pressed Ctrl-C, as far as can be known."""
-    return isinstance(error, KeyboardInterrupt) and not is_watching()
+    """Tell whether somebody may have pressed Ctrl-C, and not raised this by hand."""
+    handler = signal.getsignal(signal.SIGINT)
+    return isinstance(error, KeyboardInterrupt) and handler is signal.default_int_handler
 
 
 def told(error: BaseException) -> str:

@@ -23,7 +23,6 @@ STDERR = 2
 
 _tidying: list[Callable[[], str]] = []
 _changing = threading.Lock()
-_watching = False
 
 
 @contextmanager
@@ -43,14 +42,8 @@ def tidied(tidy: Callable[[], str]) -> Iterator[None]:
         _tidying.remove(tidy)
 
 
-def is_watching() -> bool:
-    """Tell whether signals end the process: a KeyboardInterrupt is then somebody's own."""
-    return _watching
-
-
 def watch() -> None:
     """Obey signals from now on, but for those that the process was started to ignore."""
-    global _watching
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -60,7 +53,6 @@ def watch() -> None:
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_forget)
     threading.Thread(target=_obey, args=(reading,), name="signals", daemon=True).start()
-    _watching = True
 
 
 def _leave_it_to_the_thread(number: int, frame: object) -> None:
@@ -69,8 +61,8 @@ def _leave_it_to_the_thread(number: int, frame: object) -> None:
 
 def _forget() -> None:
     """Let a forked process be ended as any other: the pipe is its parent's."""
-    global _watching, _changing
-    _watching, _changing = False, threading.Lock()
+    global _changing
+    _changing = threading.Lock()
     _tidying.clear()
     signal.set_wakeup_fd(-1)
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, None)):

@@ -68,7 +68,8 @@ def make_sturdy() -> tuple[Output, Output]:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.set_inheritable(nowhere, True)
     sys.stdout, sys.stderr = outputs = (
         Output(1, getattr(sys.stdout, "encoding", None) or "utf-8"),
         Output(2, getattr(sys.stderr, "encoding", None) or "utf-8"),

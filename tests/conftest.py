@@ -1,14 +1,24 @@
 """What several test files share."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
 
-from gradcheck.adapters import Adapter, Arrays, all_adapters
+from gradcheck import adapters as registry
+from gradcheck.adapters import ENTRY_POINT_GROUP, Adapter, Arrays, all_adapters
 from gradcheck.model.model import Model
+
+hypothesis.settings.register_profile(
+    "however busy the machine is",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("however busy the machine is")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,6 +40,26 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, Adapter]
         monkeypatch.setattr("gradcheck.adapters.all_adapters", lambda *_: dict(adapters))
 
     return replace
+
+
+@pytest.fixture
+def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Install a package whose adapter is this text: a module that holds `ADAPTER`, or should."""
+
+    def install(text: str) -> None:
+        (tmp_path / "their_adapter.py").write_text(text)
+        info = tmp_path / "their_adapter-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-adapter\nVersion: 1.0\n")
+        entry = f"[{ENTRY_POINT_GROUP}]\ntheirs = their_adapter:ADAPTER\n"
+        (info / "entry_points.txt").write_text(entry)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.delitem(sys.modules, "their_adapter", raising=False)
+        registry._loaded.cache_clear()
+
+    yield install
+    sys.modules.pop("their_adapter", None)
+    registry._loaded.cache_clear()
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def python(code, cwd):
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""

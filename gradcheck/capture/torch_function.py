@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,9 @@ from gradcheck.capture.torch_recorder import Recording, array_of, finish, is_ten
 from gradcheck.errors import RequestError
 
 Arrays = Mapping[str, NDArray[Any]]
+_CALL = threading.RLock()
+"""Held while a function is called: the generator of random numbers is the process's, and a module
+is called with its parameters exchanged in place."""
 
 
 class TorchFunction:
@@ -225,10 +229,10 @@ def differentiable(result: Any) -> bool:
 
 @contextmanager
 def seeded() -> Iterator[None]:
-    """Let every run draw the same random numbers, and leave the caller's generator alone."""
+    """Run alone, with the same random numbers each time; leave the caller's generator alone."""
     import torch
 
-    with torch.random.fork_rng():
+    with _CALL, torch.random.fork_rng():
         torch.manual_seed(0)
         yield
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import HAND_WRITTEN, Adapter, Gradients
 from gradcheck.errors import RequestError, guarded, printable
+from gradcheck.harness.call import Call, every_call
 from gradcheck.harness.expressions import differing_runs, misexpressed
 from gradcheck.harness.outcome import Outcome, keep_needed
 from gradcheck.harness.request import Request
@@ -26,22 +27,6 @@ from gradcheck.stopwatch import Stopwatch
 
 Result = NDArray[Any] | str
 """A gradient of all samples, or why there is none."""
-
-
-class Call(NamedTuple):
-    """A call of somebody else's code: an adapter's, or of the passes where that name is empty."""
-
-    adapter: str
-    dtype: str
-    start: int
-
-    def __str__(self) -> str:
-        return f"{self.adapter or 'the passes'} in {self.dtype}, samples from {self.start}"
-
-
-def every_call(adapter: str) -> Call:
-    """Stand for all calls of an adapter."""
-    return Call(adapter, "", 0)
 
 
 class Bench:

@@ -11,11 +11,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gradcheck.errors import RequestError, UnfinishedError, printable
+from gradcheck.errors import RequestError, UnfinishedError
+from gradcheck.errors import told as words
 from gradcheck.harness.block import Bench
 from gradcheck.harness.facts import code_of, model_files, model_folder
 from gradcheck.harness.judging import judge_stretch
@@ -30,12 +32,14 @@ MOST_IN_TASK = 64
 """Stretches."""
 WAITING = 2
 """Tasks at each worker: one that it does, and the next."""
+CONNECTING = 10.0
+"""Seconds in which a scheduler answers."""
 POLL, PATIENCE = 1.0, 60.0
 """Seconds between two looks at who is there, and until there must be somebody."""
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """Some stretches of a sweep, with the model's files by name in case they are not there."""
 
     job: Job
@@ -77,12 +81,15 @@ def judge_on_cluster(
             "needs Dask, which is not installed; install it with: "
             "python -m pip install 'gradcheck[dask]'",
         ) from None
-    where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
+    in_file = address.endswith(".json")
     try:
-        client = Client(**where, timeout=10, set_as_default=False)
-    except (OSError, ValueError) as error:
+        if in_file:
+            Path(address).read_bytes()  # distributed would wait for it for ever
+        where = {"scheduler_file" if in_file else "address": address}
+        client = Client(**where, timeout=CONNECTING, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
         raise RequestError(
-            "dask", f"there is no scheduler at {address} ({printable(str(error))})"
+            "dask", f"there is no scheduler at {address} ({words(error)})"
         ) from error
     with client:
         yield from _Cluster(client, job, frameworks, note).judged(deque(stretches), told)
@@ -107,7 +114,7 @@ class _Cluster:
         }
         self.code = code_of(frameworks)
         self.usable: dict[str, bool] = {}
-        self.tasks: dict[Any, tuple[_Task, list[str]]] = {}
+        self.tasks: dict[Any, tuple[Task, list[str]]] = {}
         self.seconds = TASK_SECONDS
 
     def judged(
@@ -121,19 +128,16 @@ class _Cluster:
             self._take_back(present, waiting)
             while waiting and len(self.tasks) < WAITING * len(present):
                 self._submit(waiting, present)
-            try:
-                finished = wait(list(self.tasks), POLL, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                finished = set()
-            except ValueError:  # there is nothing to wait for
-                finished = set()
-                time.sleep(POLL)
+            finished = [future for future in self.tasks if future.done()]
             if present:
                 last = time.monotonic()
             elif time.monotonic() - last > PATIENCE:
                 raise UnfinishedError(f"no worker of the cluster can be used for {PATIENCE:g} s")
             for future in finished:
                 yield from self._result(future, told)
+            if not finished:
+                with suppress(TimeoutError, ValueError):  # all have finished just now, or none is
+                    wait(list(self.tasks), POLL, return_when="FIRST_COMPLETED")
 
     def _present(self) -> list[str]:
         """Return which workers are there that may be used; look at those that are new."""
@@ -160,7 +164,7 @@ class _Cluster:
 
     def _submit(self, waiting: deque[Stretch], present: list[str]) -> None:
         count = max(1, min(MOST_IN_TASK, round(TASK_SECONDS / self.seconds), len(waiting)))
-        task = _Task(self.job, self.files, tuple(waiting.popleft() for _ in range(count)))
+        task = Task(self.job, self.files, tuple(waiting.popleft() for _ in range(count)))
         future = self.client.submit(judge_task, task, workers=present, pure=False)
         self.tasks[future] = task, present
 
@@ -196,20 +200,20 @@ _ONE_AT_A_TIME = threading.Lock()
 _bench: tuple[Job, Bench] | None = None
 
 
-def judge_task(task: _Task) -> tuple[list[Outcome], float]:
+def judge_task(task: Task) -> tuple[list[Outcome], float]:
     """Judge some stretches on a worker; return what was found, and the seconds that it took."""
     global _bench
     with _ONE_AT_A_TIME:
         if _bench is None or _bench[0] != task.job:
             share_cores()
             keep_heap_mapped()
-            _bench = task.job, _local(task).bench()
+            _bench = task.job, local_job(task).bench()
         began = time.perf_counter()
         outcomes = [judge_stretch(_bench[1], stretch, lambda: None) for stretch in task.stretches]
         return outcomes, time.perf_counter() - began
 
 
-def _local(task: _Task) -> Job:
+def local_job(task: Task) -> Job:
     """Return the job with the model's file where this worker has it, written down if need be."""
     folder = model_folder(task.job.model)
     if folder is None or all(

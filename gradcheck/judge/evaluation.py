@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ Make = Callable[[Any, int, Choices], Any]
 
 NOTICEABLY = 1 + 2.0**-20
 """By which factor a bar must grow for an open comparison to matter to it."""
+NEGLIGIBLE = 2.0**-55
+"""Up to which share of a radius an allowance is lost when it is added and rounded."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,6 @@ class Evaluation:
     ----------
     v, t, d
         The values, the trace and the adjoints, as blackboards of numbers.
-    largest
-        Per sample, a bound on the magnitude of all of these, shape `(n,)`.
 
     Raises
     ------
@@ -97,7 +98,6 @@ class Evaluation:
         self.v, self.t, self.d = boards
         self.open, self.branched = choices.open, choices.branched
         check_boards(model, self.t, self.d, self._shape)
-        self.largest = self._largest()
         self.rows = np.flatnonzero(self.open) if both else np.zeros(0, int)
         self.decided: Evaluation | None = None
         if len(self.rows):
@@ -167,10 +167,33 @@ class Evaluation:
             return ()
         return tuple(shape[1:]) if shape[0] in (1, self.samples) else (shape[0], *shape[1:])
 
-    def _largest(self) -> Floats:
-        largest = np.zeros(self.samples)
-        numbers = {id(b[name]): b[name] for b in (self.v, self.t, self.d) for name in b}
-        for number in numbers.values():
+    @cached_property
+    def _all_numbers(self) -> list[Any]:
+        boards = (self.v, self.t, self.d)
+        return list({id(board[name]): board[name] for board in boards for name in board}.values())
+
+    @cached_property
+    def largest_of_all(self) -> float:
+        """A bound on all values, quantities and adjoints of all samples; NaN if there is none."""
+        return float(np.max([number.largest_magnitude for number in self._all_numbers]))
+
+    @cached_property
+    def largest(self) -> Floats:
+        """Per sample, a bound on the magnitude of all of these, shape `(n,)`."""
+        return self._largest(None)
+
+    def _largest(self, rows: NDArray[np.int64] | None) -> Floats:
+        """Return `largest` of some samples."""
+        largest = np.zeros(self.samples if rows is None else len(rows))
+        for number in self._all_numbers:
+            if rows is not None:
+                axis = max(number.hidden - 1, 0)
+                number = number.with_parts(
+                    [
+                        part.take(rows, axis) if part.shape[axis:][:1] == (self.samples,) else part
+                        for part in number.parts
+                    ]
+                )
             with np.errstate(over="ignore", invalid="ignore"):
                 magnitude = number.magnitude
             if isinstance(number, Ball) and np.isnan(magnitude).any():
@@ -185,8 +208,10 @@ class Evaluation:
 
     def overflow_risk(self, ndim: int) -> NDArray[np.bool_]:
         """Tell on which samples another order of products may overflow, shape `(n, 1, …)`."""
-        risk = ~(self.largest <= np.sqrt(self.rounding.largest))
-        return np.asarray(risk.reshape((-1,) + (1,) * (ndim - 1)))
+        safe = np.sqrt(self.rounding.largest)
+        if self.largest_of_all <= safe:
+            return np.zeros((self.samples,) + (1,) * (ndim - 1), bool)
+        return np.asarray(~(self.largest <= safe).reshape((-1,) + (1,) * (ndim - 1)))
 
     def bars(self, name: str, normal_range: tuple[float, float]) -> Bars:
         """Return a parameter's gradient.
@@ -202,21 +227,13 @@ class Evaluation:
         normal_range
             Between which magnitudes the evaluation under judgement keeps full precision.
         """
-        smallest_held, largest_held = normal_range
         shape = (self.samples, *self.model.parameters[name])
-        largest = self.largest.reshape((-1,) + (1,) * (len(shape) - 1))
         mid, rad = (
             np.broadcast_to(insert_axes(part, 1, len(shape) - 1), shape)
             for part in (self.d[name].mid, self.d[name].rad)
         )
         value = np.ascontiguousarray(mid, dtype=np.float64)
-        with np.errstate(over="ignore"):
-            bound = rad + smallest_held * np.maximum(largest, 1)
-        if not rad.all():
-            bound[rad == 0] = 0  # an exact zero, in whichever order
-        beyond = ~(largest <= largest_held)
-        if beyond.any():
-            bound[np.broadcast_to(beyond, shape)] = np.inf
+        bound = self._bound(rad, normal_range)
         kink = np.zeros(shape, bool)
         if self.decided is None:
             return Bars(value, bound, kink, value, bound)
@@ -228,6 +245,29 @@ class Evaluation:
         kink[rows] |= self.branched[rows].reshape((-1,) + (1,) * (len(shape) - 1))
         reach[self.branched] = np.inf
         return Bars(value, bound, kink, center, reach)
+
+    def _bound(self, rad: Floats, normal_range: tuple[float, float]) -> Floats:
+        """Add to radii, `(n, *shape)`, what flushing may do in another order."""
+        smallest_held, largest_held = normal_range
+        allowance = smallest_held * max(self.largest_of_all, 1)
+        if not self.largest_of_all <= largest_held:
+            rows = np.arange(self.samples)
+        elif allowance <= NEGLIGIBLE * rad.min():
+            return rad
+        else:
+            noticed = (allowance > NEGLIGIBLE * rad) & (rad != 0)
+            rows = np.flatnonzero(noticed.reshape(self.samples, -1).any(axis=1))
+            if not len(rows):
+                return rad
+        bound = rad.copy()
+        largest = self._largest(rows).reshape((-1,) + (1,) * (rad.ndim - 1))
+        some = rad[rows]
+        with np.errstate(over="ignore"):
+            raised = some + smallest_held * np.maximum(largest, 1)
+        raised[some == 0] = 0  # an exact zero, in whichever order
+        raised[np.broadcast_to(~(largest <= largest_held), some.shape)] = np.inf
+        bound[rows] = raised
+        return bound
 
 
 def takes_one_sample(model: Model) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gradcheck.adapters import normal_range
 from gradcheck.judge.definition import Definition
 from gradcheck.judge.evaluation import Bars, Evaluation, Values
+from gradcheck.judge.measures import ulp_of
 from gradcheck.model.model import Model
 from gradcheck.numbers.array import Choices
 from gradcheck.numbers.ball import EXACT, Ball
@@ -73,18 +74,29 @@ class Reference:
         return is_informative(self.value, self.bound)
 
     @cached_property
+    def tells_everywhere(self) -> bool:
+        """Whether every bound is informative, and no sample is on a kink."""
+        return self.kink is None and bool(self.informative.all())
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether besides no sample is undefined, as far as one has looked."""
+        return self.tells_everywhere and not self.undefined
+
+    @cached_property
     def ulp(self) -> Floats:
         """One unit in the last place of the reference, in the format under judgement."""
-        exponent_bits = np.int64(0x7FF0_0000_0000_0000)
-        power_of_two = (self.value.view(np.int64) & exponent_bits).view(np.float64)
-        ulp = np.maximum(power_of_two, self.rounding.smallest_normal)
-        ulp *= 2 * self.rounding.unit_roundoff
-        return ulp
+        return ulp_of(self.value, self.rounding)
 
 
 def is_informative(value: Floats, bound: Floats) -> Mask:
     """Tell where a bound leaves at least one certain bit."""
-    return np.asarray((bound <= np.abs(value) / 2) & (bound < np.inf) & np.isfinite(value))
+    half = np.asarray(np.abs(value))
+    half *= 0.5
+    informative = np.asarray(bound <= half)
+    if half.size and not half.max() < np.inf:
+        informative &= (bound < np.inf) & np.isfinite(value)
+    return informative
 
 
 class Passes(Evaluation):
@@ -139,9 +151,9 @@ class Passes(Evaluation):
 
     def _restricted(self, bars: Bars, rows: NDArray[np.int64]) -> Bars:
         """Let no comparison that the definition does not leave open excuse what is wrong."""
-        kinked = np.flatnonzero(bars.kink.reshape(len(rows), -1).any(axis=1))
-        if not len(kinked):
+        if not bars.kink.any():
             return bars
+        kinked = np.flatnonzero(bars.kink.reshape(len(rows), -1).any(axis=1))
         closed = kinked[~self.definition.is_open(rows[kinked])]
         kink = bars.kink.copy()
         kink[closed] = False
@@ -181,24 +193,26 @@ class Passes(Evaluation):
         `own` is as in `bars`.
         """
         bars = self.bars(name, normal_range, own)
-        stochastic: Mask | None = None
         overflow_risk = np.broadcast_to(self.overflow_risk(bars.value.ndim), bars.value.shape)
-        if self._kind != "ball" and (
-            self._kind == "stochastic"
-            or bars.kink.any()
-            or not is_informative(bars.value, bars.bound).all()
-        ):
-            stochastic = np.zeros(bars.value.shape, bool)
-            bars = Bars(*(np.array(part) for part in vars(bars).values()))
-            for rows, evaluation in self._scattered:
-                other = evaluation.bars(name, normal_range)
-                other = other if own else self._restricted(other, rows)
-                better = self._is_better(bars, rows, other)
-                for mine, new in zip(vars(bars).values(), vars(other).values(), strict=True):
-                    mine[rows] = np.where(better, new, mine[rows])
-                stochastic[rows] = better
-                overflow_risk = overflow_risk.copy()
-                overflow_risk[rows] = evaluation.overflow_risk(bars.value.ndim)
+        reference = self._reference(bars, overflow_risk, count)
+        if self._kind == "ball" or (self._kind == "auto" and reference.tells_everywhere):
+            return reference
+        stochastic = np.zeros(bars.value.shape, bool)
+        bars = Bars(*(np.array(part) for part in vars(bars).values()))
+        for rows, evaluation in self._scattered:
+            other = evaluation.bars(name, normal_range)
+            other = other if own else self._restricted(other, rows)
+            better = self._is_better(bars, rows, other)
+            for mine, new in zip(vars(bars).values(), vars(other).values(), strict=True):
+                mine[rows] = np.where(better, new, mine[rows])
+            stochastic[rows] = better
+            overflow_risk = overflow_risk.copy()
+            overflow_risk[rows] = evaluation.overflow_risk(bars.value.ndim)
+        return self._reference(bars, overflow_risk, count, stochastic if stochastic.any() else None)
+
+    def _reference(
+        self, bars: Bars, overflow_risk: Mask, count: int, stochastic: Mask | None = None
+    ) -> Reference:
         has_kink = bars.kink[:count].any()
         return Reference(
             bars.value[:count],
@@ -208,7 +222,7 @@ class Passes(Evaluation):
             bars.kink[:count] if has_kink else None,
             bars.center[:count] if has_kink else None,
             bars.reach[:count] if has_kink else None,
-            stochastic[:count] if stochastic is not None and stochastic.any() else None,
+            None if stochastic is None else stochastic[:count],
             self.definition,
         )
 

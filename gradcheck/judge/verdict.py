@@ -2,15 +2,21 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.judge.measures import ulp_of
 from gradcheck.judge.reference import Reference
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int8]
+Positions = NDArray[np.int64]
+
+FEW = 0.125
+"""Up to which share of values that differ it is cheaper to pick them out than to measure all."""
 
 
 class Verdict(IntEnum):
@@ -43,55 +49,86 @@ class Comparison:
         What the values were compared with.
     value
         The adapter's, widened to float64.
-    distance
-        `abs(value − reference)`; `inf` where the value is not a number.
     verdict
         Codes of `Verdict`.
     counts
         How often each verdict was given, int64.
+    differing
+        Positions, in the flattened arrays, of the values that are not the reference's to the last
+        bit, if they are few and every value agrees; else `None`.
     """
 
     reference: Reference
     value: Floats
-    distance: Floats
     verdict: Codes
     counts: NDArray[np.int64]
+    differing: Positions | None = None
+
+    @cached_property
+    def distance(self) -> Floats:
+        """`abs(value − reference)`; `inf` where the value is not a number."""
+        return _distance(self.value, self.reference.value)
 
     @property
     def ulps(self) -> Floats:
         """The distance in units of the reference's last place."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            return self.distance / self.reference.ulp
+        return _ulps(self.distance, self.reference.ulp)
 
     @property
     def ratio(self) -> Floats:
         """The distance as a fraction of the bound; 0 where both are 0."""
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            ratio = self.distance / self.reference.bound
-        if not self.reference.bound.all():
-            ratio[self.distance == 0] = 0
-        return ratio
+        return _ratio(self.distance, self.reference.bound)
+
+    def measured(self, position: int) -> tuple[float, float]:
+        """Return ulps and ratio at one position in the flattened arrays."""
+        value, expected, bound = (
+            array.reshape(-1)[position : position + 1]
+            for array in (self.value, self.reference.value, self.reference.bound)
+        )
+        distance = _distance(value, expected)
+        ulps = _ulps(distance, ulp_of(expected, self.reference.rounding))
+        return ulps.item(), _ratio(distance, bound).item()
+
+
+def _distance(value: Floats, expected: Floats) -> Floats:
+    with np.errstate(invalid="ignore", over="ignore"):
+        distance = value - expected
+    np.abs(distance, out=distance)
+    if distance.size and np.isnan(distance.max()):
+        distance[np.isnan(distance)] = np.inf
+    return distance
+
+
+def _ulps(distance: Floats, ulp: Floats) -> Floats:
+    with np.errstate(invalid="ignore", over="ignore"):
+        return distance / ulp
+
+
+def _ratio(distance: Floats, bound: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = distance / bound
+    if ratio.size and np.isnan(ratio.max()):
+        ratio[distance == 0] = 0
+    return ratio
 
 
 def compare(value: NDArray[Any], reference: Reference) -> Comparison:
     """Judge an adapter's values against the reference's."""
-    value = value.astype(np.float64, copy=False)
-    with np.errstate(invalid="ignore", over="ignore"):
-        distance = value - reference.value
-        np.abs(distance, out=distance)
-        within = distance <= reference.bound
     verdict = np.zeros(value.shape, np.int8)
     counts = np.zeros(len(Verdict), np.int64)
-    if (
-        reference.kink is None
-        and not reference.undefined
-        and within.all()
-        and reference.informative.all()
-    ):
-        counts[Verdict.AGREE] = verdict.size
-        return Comparison(reference, value, distance, verdict, counts)
+    counts[Verdict.AGREE] = verdict.size
+    differing = _few_differing(value, reference) if reference.is_certain else None
+    value = value.astype(np.float64, copy=False)
+    comparison = Comparison(reference, value, verdict, counts, differing)
+    if differing is not None:
+        expected, bound = (a.reshape(-1)[differing] for a in (reference.value, reference.bound))
+        if (_distance(value.reshape(-1)[differing], expected) <= bound).all():
+            return comparison
+    distance = comparison.distance
+    within = distance <= reference.bound
+    if reference.is_certain and within.all():
+        return comparison
     nan = np.isnan(value) | np.isnan(reference.value)
-    distance[np.isnan(distance)] = np.inf
     verdict[~reference.informative] = Verdict.UNINFORMATIVE
     verdict[~within] = Verdict.DISAGREE
     verdict[~within & ~np.isfinite(value) & reference.overflow_risk] = Verdict.OVERFLOW
@@ -107,8 +144,20 @@ def compare(value: NDArray[Any], reference: Reference) -> Comparison:
     if reference.definition is not None:
         reference.definition.look(_samples_in(nan))
         verdict[reference.definition.undefined[: len(verdict)]] = Verdict.UNINFORMATIVE
-    counts += np.bincount(verdict.ravel(), minlength=len(Verdict))
-    return Comparison(reference, value, distance, verdict, counts)
+    counts = np.bincount(verdict.ravel(), minlength=len(Verdict))
+    return Comparison(reference, value, verdict, counts)
+
+
+def _few_differing(value: NDArray[Any], reference: Reference) -> Positions | None:
+    """Name the values that are not the reference's to the last bit, if they are few.
+
+    Reference values are float64, which next to none in a coarser format is equal to.
+    """
+    if value.dtype != np.float64:
+        return None
+    differs = value != reference.value
+    few = np.count_nonzero(differs) <= FEW * differs.size
+    return np.flatnonzero(differs) if few else None
 
 
 def _samples_in(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -113,6 +113,14 @@ class Ball(Number):
         return reach
 
     @property
+    def largest_magnitude(self) -> float:
+        """A bound on all magnitudes, NaN where nothing is known of one."""
+        if not self.mid.size:
+            return 0.0
+        reach = max(abs(float(self.mid.min())), abs(float(self.mid.max())))
+        return (reach + float(self.rad.max())) * RADIUS_INFLATION
+
+    @property
     def left_open(self) -> NDArray[np.bool_]:
         """Of the answer to a comparison, where it is open."""
         return np.broadcast_to(self.rad > 0, self.mid.shape)

@@ -208,6 +208,11 @@ class Stochastic(Number):
         reach = np.abs(self.mid) + self.rad
         return np.where(np.isinf(self.mid) & (self.rad == 0), 0.0, reach)
 
+    @property
+    def largest_magnitude(self) -> float:
+        """A bound on all magnitudes, NaN where nothing is known of one."""
+        return float(np.max(self.magnitude, initial=0.0))
+
     def elementwise(self, ufunc: np.ufunc, operands: Sequence[Stochastic]) -> Stochastic:
         """Apply the ufunc to every run, and let it err."""
         record = elementary(ufunc)

@@ -2,13 +2,11 @@
 
 import importlib.util
 import re
-import sys
 from importlib.metadata import entry_points
 
 import numpy as np
 import pytest
 
-from gradcheck import adapters as registry
 from gradcheck.adapters import ENTRY_POINT_GROUP, Adapter, all_adapters, choose_adapters
 from gradcheck.cli import main
 from gradcheck.errors import RequestError
@@ -201,26 +199,6 @@ def test_adapters_come_in_the_order_asked_for_each_once():
 
 
 # --- other packages' adapters
-
-
-@pytest.fixture
-def third_party(tmp_path, monkeypatch):
-    """Install a package whose adapter is this text: a module that holds `ADAPTER`, or should."""
-
-    def install(text):
-        (tmp_path / "their_adapter.py").write_text(text)
-        info = tmp_path / "their_adapter-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-adapter\nVersion: 1.0\n")
-        entry = f"[{ENTRY_POINT_GROUP}]\ntheirs = their_adapter:ADAPTER\n"
-        (info / "entry_points.txt").write_text(entry)
-        monkeypatch.syspath_prepend(str(tmp_path))
-        monkeypatch.delitem(sys.modules, "their_adapter", raising=False)
-        registry._loaded.cache_clear()
-
-    yield install
-    sys.modules.pop("their_adapter", None)
-    registry._loaded.cache_clear()
 
 
 BROKEN = {

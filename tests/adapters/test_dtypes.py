@@ -141,11 +141,11 @@ def test_sweeps_in_two_threads_leave_the_default_as_it_was(settings):
     inside, over = threading.Event(), threading.Event()
 
     def other():
-        inside.wait(10)
+        inside.wait()
         with judged_in(np.dtype("float32")):
             over.set()
 
-    thread = threading.Thread(target=other)
+    thread = threading.Thread(target=other, daemon=True)
     thread.start()
     with judged_in(np.dtype("float64")):
         inside.set()

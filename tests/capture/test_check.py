@@ -2,6 +2,7 @@
 
 import math
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 import gradcheck
 from gradcheck import RequestError, sampling
+from gradcheck.capture.torch_function import TorchFunction
 
 DTYPES = ["float64", "float32"]
 FEW = {"samples": 3}
@@ -69,11 +71,11 @@ RIGHT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", RIGHT)
-def test_what_is_right_agrees(case, dtype):
-    report = gradcheck.check(*RIGHT[case], dtypes=[dtype], **FEW)
+def test_what_is_right_agrees_in_both_formats(case):
+    report = gradcheck.check(*RIGHT[case], dtypes=DTYPES, **FEW)
     assert report.agrees, str(report)
+    assert set(report.summary["dtype"]) == set(DTYPES)
     assert report.run["audit"]["identities"] == report.run["audit"]["samples"] > 0
 
 
@@ -255,6 +257,45 @@ def test_the_generator_of_the_caller_is_left_alone():
     torch.manual_seed(5)
     gradcheck.check(nn.Dropout(0.5), X, **FEW)
     assert torch.equal(torch.rand(3), expected)
+
+
+class Held(nn.Module):
+    """A module whose first call waits inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3, dtype=torch.float64))
+        self.calls = []
+        self.second, self.release = threading.Event(), threading.Event()
+
+    def forward(self, x):
+        self.calls.append(self.weight.dtype)
+        if len(self.calls) > 1:
+            self.second.set()
+        else:
+            self.release.wait()
+        return self.weight * x
+
+
+def test_a_module_whose_parameters_are_exchanged_is_called_by_one_thread_at_a_time():
+    module = Held()
+    subject = TorchFunction(module, (X[0],))
+    callers = [
+        threading.Thread(
+            target=subject.run,
+            args=({name: one.astype(dtype) for name, one in subject.given.items()}, None),
+        )
+        for dtype in DTYPES
+    ]
+    try:
+        for caller in callers:
+            caller.start()
+        assert not module.second.wait(0.2)  # nobody else comes in, however long one waits
+    finally:
+        module.release.set()
+        for caller in callers:
+            caller.join()
+    assert len(module.calls) == 2
 
 
 WRONG = {

@@ -338,7 +338,7 @@ def test_a_run_killed_before_any_of_its_system_calls_leaves_files_of_one_run(kin
             [sys.executable, "-c", KILLED, repr(NEW), str(results), kind, str(moment)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
         )
         if process.stdout == "through\n":
             break
