@@ -10,6 +10,8 @@ from gradcheck.suggestions import nearest
 
 DTYPES = ("float64", "float32")
 BARS = ("auto", "ball", "stochastic")
+FEWEST_SEARCHED, MOST_SEARCHED = 4_096, 65_536
+"""Samples of a search in each format, a quarter of the random ones in between."""
 DISTRIBUTIONS = ("normal", "uniform", "log-uniform")
 LARGEST_SCALE = {"float64": 1e300, "float32": 1e30}
 """Above it, samples themselves might be infinite."""
@@ -57,6 +59,9 @@ class Request:
     workers
         How many processes judge at once, if the model is given by name; 1 for this one alone. The
         results do not depend on it.
+    search
+        How many samples more, in each format, are bred to disagree; `True` for a quarter of
+        `samples`, but 4,096 to 65,536.
 
     Raises
     ------
@@ -78,9 +83,17 @@ class Request:
     kinks: bool = False
     allow_uninformative: bool = False
     workers: int = 1
+    search: bool | int = False
+
+    @property
+    def search_samples(self) -> int:
+        """How many samples a search has in each format."""
+        if self.search is True:
+            return min(max(self.samples // 4, FEWEST_SEARCHED), MOST_SEARCHED)
+        return int(self.search)
 
     def __post_init__(self) -> None:
-        for name in ("samples", "seed", "rows", "referee_limit", "workers"):
+        for name in ("samples", "seed", "rows", "referee_limit", "workers", "search"):
             if not isinstance(getattr(self, name), int):
                 raise RequestError(name, f"expected a whole number, got {getattr(self, name)!r}")
         for name in ("dtypes", "adapters"):
@@ -92,8 +105,9 @@ class Request:
         for name in ("samples", "rows", "workers"):
             if getattr(self, name) < 1:
                 raise RequestError(name, f"expected at least 1, got {getattr(self, name)}")
-        if self.referee_limit < 0:
-            raise RequestError("referee_limit", f"expected at least 0, got {self.referee_limit}")
+        for name in ("referee_limit", "search"):
+            if getattr(self, name) < 0:
+                raise RequestError(name, f"expected at least 0, got {getattr(self, name)}")
         if self.audit is not None and not 0 <= self.audit <= 1:
             raise RequestError("audit", f"expected a share from 0 to 1, got {self.audit:g}")
         if not 0 <= self.seed < SEED_LIMIT:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.judge.definition import Definition
 from gradcheck.judge.reference import Reference
 
 Floats = NDArray[np.float64]
@@ -73,8 +74,12 @@ class Comparison:
         return ratio
 
 
-def compare(value: NDArray[Any], reference: Reference) -> Comparison:
-    """Judge an adapter's values against the reference's."""
+def compare(value: NDArray[Any], reference: Reference, extreme: bool = False) -> Comparison:
+    """Judge an adapter's values against the reference's.
+
+    Of `extreme` samples it is no news that something overflows: to a NaN, of inf − inf, or in the
+    definition alone, so that no derivative of it is worth anything.
+    """
     value = value.astype(np.float64, copy=False)
     with np.errstate(invalid="ignore", over="ignore"):
         distance = value - reference.value
@@ -104,11 +109,25 @@ def compare(value: NDArray[Any], reference: Reference) -> Comparison:
         settled = np.where(np.isfinite(reference.reach), settled, Verdict.UNINFORMATIVE)
         verdict[reference.kink] = settled[reference.kink]
     verdict[nan] = Verdict.NAN
+    if extreme:
+        verdict[nan & (reference.overflow_risk | ~(reference.bound < np.inf))] = Verdict.OVERFLOW
+        _excuse_overflows(verdict, reference.definition)
     if reference.definition is not None:
         reference.definition.look(_samples_in(nan))
         verdict[reference.definition.undefined[: len(verdict)]] = Verdict.UNINFORMATIVE
     counts += np.bincount(verdict.ravel(), minlength=len(Verdict))
     return Comparison(reference, value, distance, verdict, counts)
+
+
+def _excuse_overflows(verdict: Codes, definition: Definition | None) -> None:
+    """Let what disagrees be an overflow where the definition's own bar has no end."""
+    fails = np.isin(verdict, (Verdict.DISAGREE, Verdict.NAN))
+    if definition is None or not fails.any():
+        return
+    definition.look(_samples_in(fails))
+    reach = (np.abs(definition.mid) + definition.rad)[: len(verdict)]
+    unbounded = ~(reach < np.inf).reshape((-1,) + (1,) * (verdict.ndim - 1))
+    verdict[fails & unbounded] = Verdict.OVERFLOW
 
 
 def _samples_in(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
