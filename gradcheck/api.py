@@ -14,15 +14,18 @@ from gradcheck.harness.block import describe
 from gradcheck.harness.execution import HERE, Execution
 from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
+from gradcheck.harness.search import search
 from gradcheck.harness.sweep import run_sweep
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
+from gradcheck.reports.searched import Findings
 from gradcheck.reports.tables import Report, tabulate
 from gradcheck.suggestions import nearest
 from gradcheck.truth.evidence import Evidence, evidence
 from gradcheck.truth.referee import Rulings, referee
+from gradcheck.truth.searched import disputed, rule_on_findings
 from gradcheck.truth.settlement import settle
 
 if TYPE_CHECKING:
@@ -99,6 +102,7 @@ def stages(
     """
     outcome = run_sweep(model, request, progress, block, execution)
     yield tabulate(model, request, outcome)
+    searched, ruled = search(model, request, outcome, progress), Rulings()
     rulings, failed = Rulings(), dict[str, str]()
     if model.recorded and not any(
         tally.counts[: Verdict.ERROR].sum() for tally in outcome.tallies.values()
@@ -110,14 +114,19 @@ def stages(
     try:
         with guarded():
             rulings = referee(model, request, outcome, progress)
+            ruled = rule_on_findings(model, request, searched, progress)
             stage = "diagnosis"
             if rulings.blamed or (outcome.misstated and not model.recorded):
                 diagnosis = explained(model, evidence(request, outcome, rulings), rulings, progress)
+            elif ruled.blamed:
+                clues = evidence(request, searched.beside(outcome), ruled)
+                diagnosis = explained(model, clues, ruled, progress)
     except Exception as error:  # a model that raises late; what was found before is not lost
         failed[stage] = describe(error, model)
     outcome, rulings = settle(model, request, outcome, rulings)
     contract = examined(cast("CapturedModel", model), request, outcome) if model.recorded else ()
-    yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract)
+    found = Findings(searched, disputed(searched, ruled), ruled)
+    yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract, found)
 
 
 def explained(

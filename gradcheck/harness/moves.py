@@ -30,6 +30,8 @@ class Space:
 
     Attributes
     ----------
+    width
+        How many numbers a sample has.
     groups
         The positions of each leaf whose numbers can be changed one by one.
     rigid
@@ -40,6 +42,7 @@ class Space:
         self.model, self.dtype = model, np.dtype(dtype)
         sizes = [prod(shape) for shape in model.leaves.values()]
         ends = np.cumsum([0, *sizes])
+        self.width = sum(sizes)
         self._parts = dict(zip(model.leaves, pairwise(ends.tolist()), strict=True))
         self.groups: list[Target] = []
         self.rigid: list[Target] = []
@@ -76,9 +79,8 @@ class Space:
     def ends(self) -> tuple[Floats, Floats]:
         """The smallest and the largest number at each position."""
         limits = np.finfo(self.dtype)
-        width = sum(prod(shape) for shape in self.model.leaves.values())
         tried = [-float(limits.max), float(limits.smallest_subnormal), float(limits.max)]
-        rows = self.rows(self.values(np.repeat(np.array(tried)[:, None], width, axis=1)))
+        rows = self.rows(self.values(np.repeat(np.array(tried)[:, None], self.width, axis=1)))
         return rows.min(axis=0), rows.max(axis=0)
 
 

@@ -15,18 +15,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import choose_adapters
-from gradcheck.harness.archive import GOALS, KINK, Archive
+from gradcheck.harness.archive import GOALS, Archive
 from gradcheck.harness.block import Bench
-from gradcheck.harness.branches import compared
-from gradcheck.harness.moves import Dice, Move, Space, all_moves
+from gradcheck.harness.branches import observe
+from gradcheck.harness.moves import KINK, Dice, Move, Space, all_moves
 from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
 from gradcheck.harness.samples import EVIDENCE, Samples, block_size, draw_block
@@ -56,7 +55,11 @@ class Search:
     goals
         What led to the samples that are kept, by dtype and number.
     spent, found
-        Samples, and samples that disagree, by goal.
+        Samples, and samples that disagree and are not strained, by goal.
+    strained
+        Samples that disagree where the definition leaves the range of comfort, by dtype and number.
+    ratio
+        The largest distance as a fraction of its bound, on samples that are not strained.
     branches, new
         Combinations of branches that were seen, and how many of them by the search alone.
     seconds
@@ -67,26 +70,18 @@ class Search:
     goals: Mapping[tuple[str, int], str] = field(default_factory=dict)
     spent: Mapping[str, int] = field(default_factory=dict)
     found: Mapping[str, int] = field(default_factory=dict)
+    strained: Set[tuple[str, int]] = frozenset()
+    ratio: float = 0.0
     branches: int = 0
     new: int = 0
     seconds: float = 0.0
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What `run.json` holds."""
-        ratios = [tally.max_ratio for tally in self.outcome.tallies.values() if tally.judged]
-        return {
-            "samples": sum(self.spent.values()),
-            "disagreeing_samples": sum(self.found.values()),
-            "goals": {
-                goal: {"samples": spent, "disagreeing_samples": self.found[goal]}
-                for goal, spent in self.spent.items()
-            },
-            "errors": sorted({key[0] for key, t in self.outcome.tallies.items() if t.errors}),
-            "branches": self.branches,
-            "new_branches": self.new,
-            "max_bound_ratio": float(np.nanmax(ratios)) if np.isfinite(ratios).any() else None,
+    def beside(self, swept: Outcome) -> Outcome:
+        """Return what was found, with the random samples that are kept beside its own."""
+        samples = {
+            dtype: swept.samples[dtype].join(found) for dtype, found in self.outcome.samples.items()
         }
+        return replace(self.outcome, samples=samples)
 
 
 NO_SEARCH = Search()
@@ -116,10 +111,12 @@ def search(
     size = min(LARGEST, max(SMALLEST, budget // GENERATIONS), block_size(model, request))
     size = 1 << (size.bit_length() - 1)
     bench = Bench(model, request, choose_adapters(request.adapters, model), size, extreme=True)
-    climbs = []
+    climbs: list[_Climb] = []
     for stream, dtype in enumerate(request.dtypes):
-        climb = _Climb(bench, dtype, swept.samples[dtype], Dice(request.seed, SEARCH_STREAM + stream))
-        climb.run(budget, lambda done, before=stream * budget: progress((before + done) / total))
+        climb = _Climb(
+            bench, dtype, swept.samples[dtype], Dice(request.seed, SEARCH_STREAM + stream)
+        )
+        climb.run(budget, lambda done: progress((len(climbs) * budget + done) / total))
         climbs.append(climb)
     outcome = Outcome()
     for climb in climbs:
@@ -129,6 +126,8 @@ def search(
         {(climb.dtype, number): climb.goals[number] for climb in climbs for number in climb.kept},
         {goal: sum(climb.spent[goal] for climb in climbs) for goal in GOALS},
         {goal: sum(climb.found[goal] for climb in climbs) for goal in GOALS},
+        {(climb.dtype, number) for climb in climbs for number in climb.strained},
+        max(climb.ratio for climb in climbs),
         sum(len(climb.archive.patterns) for climb in climbs),
         sum(climb.new for climb in climbs),
         time.perf_counter() - begun,
@@ -144,13 +143,15 @@ class _Climb:
         self.outcome = Outcome()
         self.goals: dict[int, str] = {}
         self.spent, self.found, self.new = Counter[str](), Counter[str](), 0
+        self.strained: set[int] = set()
+        self.ratio = 0.0
         self._seen: set[bytes] = set()
         self._judged: list[tuple[Key, Comparison]] = []
         bench.record = self._record
         self._origins = list(self.space.rows(swept.values)[: 2 * EVIDENCE])
         usual = draw_block(bench.model, bench.request, dtype, 0, bench.block)
         self.archive.learn_branches(
-            self.space.rows(usual.values), compared(bench.model, usual.values, dtype)
+            self.space.rows(usual.values), observe(bench.model, usual.values, dtype).leads
         )
 
     @property
@@ -164,31 +165,36 @@ class _Climb:
         queue = self.dice.shuffled(moves)[: budget // 2]
         done, first = 0, self.bench.request.samples
         while done < budget:
-            count = min(self.bench.block, budget - done)
-            rows, goals = [], []
-            for place in range(count):
-                goal, row = self._bred(queue, moves, GOALS[place % len(GOALS)], place)
-                rows.append(row)
-                goals.append(goal)
-            self._judge(np.stack(rows), goals, first + done)
-            done += count
+            rows, goals = self._bred(queue, moves, min(self.bench.block, budget - done))
+            self._judge(rows, goals, first + done)
+            done += len(rows)
             told(done)
 
-    def _bred(
-        self, queue: list[Move], moves: list[Move], goal: str, place: int
-    ) -> tuple[str, Floats]:
-        """Return a sample that was not seen before, if one is found."""
+    def _bred(self, queue: list[Move], moves: list[Move], count: int) -> tuple[Floats, list[str]]:
+        """Return samples and what each leads to; as far as they are found, new ones."""
+        goals = [GOALS[place % len(GOALS)] for place in range(count)]
+        rows = np.zeros((count, self.space.width))
+        again = list(range(count))
         for _ in range(ATTEMPTS):
-            if queue and place // len(GOALS) % 2:  # of every other four, as long as there are some
-                move = queue.pop()
-                goal, row = move.goal, move.applied(self.dice.one_of(self._origins))
-            else:
-                row = self._child(goal, moves)
-            row = self.space.rows(self.space.values(row[None]))[0]
-            if row.tobytes() not in self._seen:
+            for place in again:
+                if queue and place // len(GOALS) % 2:  # every other four, while there are some
+                    move = queue.pop()
+                    goals[place] = move.goal
+                    rows[place] = move.applied(self.dice.one_of(self._origins))
+                else:
+                    rows[place] = self._child(goals[place], moves)
+            rows[again] = self.space.rows(self.space.values(rows[again]))
+            known = [rows[place].tobytes() for place in again]
+            again = [place for place, row in zip(again, known, strict=True) if self._is_old(row)]
+            if not again:
                 break
-        self._seen.add(row.tobytes())
-        return goal, row
+        return rows, goals
+
+    def _is_old(self, row: bytes) -> bool:
+        """Tell whether a sample was seen, which it is from now on."""
+        old = row in self._seen
+        self._seen.add(row)
+        return old
 
     def _child(self, goal: str, moves: list[Move]) -> Floats:
         """Change a sample that came near to a goal, or cross it with another."""
@@ -199,7 +205,8 @@ class _Climb:
         parent: Floats = dice.one_of(parents)
         way = dice.below(4)
         if way == 0 and moves:
-            return dice.one_of(moves).applied(parent)
+            move: Move = dice.one_of(moves)
+            return move.applied(parent)
         if way == 1:
             other = dice.one_of(archive.parents(dice.one_of(GOALS)) or self._origins)
             return self._crossed(parent, other)
@@ -231,15 +238,21 @@ class _Climb:
         found = self.bench.judge(Samples(self.dtype, numbers, values), count, Stopwatch())
         self.outcome = self.outcome.merge(found)
         self.goals |= zip(numbers.tolist(), goals, strict=False)
+        seen = observe(self.bench.model, values, self.dtype)
+        strained = seen.strained[:count]
         wrong = np.zeros(count, bool)
         for key, comparison in self._judged:
             self.archive.learn(rows, key, comparison)
+            judged = (comparison.verdict <= Verdict.DISAGREE) & np.isfinite(comparison.ratio)
+            ratios = np.where(judged, comparison.ratio, 0.0)[~strained]
+            self.ratio = max(self.ratio, float(ratios.max(initial=0.0)))
             fails = np.isin(comparison.verdict, (Verdict.DISAGREE, Verdict.NAN))
             wrong |= fails.reshape(count, -1).any(axis=1)
-        leads = compared(self.bench.model, values, self.dtype)[:count]
-        self.new += self.archive.learn_branches(rows, leads)
+        self.new += self.archive.learn_branches(rows, seen.leads[:count])
+        self.strained.update(numbers[:count][strained & wrong].tolist())
         self.spent.update(goals)
-        self.found.update(goal for goal, fails in zip(goals, wrong, strict=True) if fails)
+        sure = wrong & ~strained
+        self.found.update(goal for goal, fails in zip(goals, sure, strict=True) if fails)
 
     def _record(self, key: Key, start: int, count: int, comparison: Comparison | None) -> None:
         if comparison is not None and self.bench.adapters[key[0]].judged:

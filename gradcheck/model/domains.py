@@ -68,6 +68,7 @@ def _any_number(x: Any) -> Any:
 
 def positive() -> Domain:
     """Magnitudes of what would be drawn without this; never zero."""
+
     def transform(x: Floats) -> Floats:
         return np.where(x == 0, 1.0, np.abs(x))
 

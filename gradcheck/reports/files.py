@@ -40,9 +40,10 @@ def check_folder(folder: Path) -> None:
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Write `summary.csv`, `discrepancies.csv`, `diagnosis.csv` and `run.json`.
 
-    Of a function of PyTorch or JAX `contract.csv` as well.
+    Of a function of PyTorch or JAX `contract.csv` as well, and `search.csv` if there was a search.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    search = {folder / "search.csv": report.search.to_csv(index=False)}
     contract = {folder / "contract.csv": report.contract.to_csv(index=False)}
     return write_files(
         {
@@ -50,6 +51,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
             folder / "discrepancies.csv": report.discrepancies.to_csv(index=False),
             folder / "diagnosis.csv": report.diagnosis.to_csv(index=False),
             **(contract if len(report.contract) else {}),
+            **(search if report.run["search"]["samples"] else {}),
             folder / "run.json": json.dumps(report.run, indent=2) + "\n",
         }
     )
