@@ -18,7 +18,8 @@ NASTY = [
     "9" * 31, "9" * 5000, "-" + "9" * 400, "a" * 5000, "a\0b", "\udcff\ud800", "\x1b[31mred",
     "\x07", "\u202eright\u2066", "[bold]x[/red]", ":smile:", "{0}%s%(default)s", "a\nb\tc", "é∂ℓ",
     "😀", "~", "$HOME", "*", "../..", "/", ".", "..", "con", "%00", "\u2028", "'\"`", "\\", "=",
-    "==", ",", "[", "[0,", "x=[1,2]", "1/0", "0x1F", "1e400", "１２x", "None", "True", "()", "@file",
+    "==", ",", "[", "[0,", "x=[1,2]", "1/0", "0x1F", "1e400", "１２x", "None", "True", "()",
+    "@file",
     "a" * 300 + ".py",
 ]  # fmt: skip
 """Texts that are nothing that anybody can have meant, for whatever they are given."""
@@ -59,7 +60,8 @@ WRONG_FILES = {
 }
 WRONG_MODELS = [
     *WRONG_FILES, "chian", "", "folder.py", "pipe.py", "binary.py", "missing.py", "mine.py:",
-    "made.py", "mine.py:NAME", "mine.py:replace", "made.py:int", "made.py:build:x", "several.py:x", "mine.PY",
+    "made.py", "mine.py:NAME", "mine.py:replace", "made.py:int", "made.py:build:x", "several.py:x",
+    "mine.PY",
     "chain.py:MODEL", "network:build", "/dev/null", "/dev/stdin", "https://example.org/model.py",
 ]  # fmt: skip
 

@@ -38,6 +38,8 @@ class Bench:
         How many samples are evaluated at once; unless given, `block_size` chooses.
     told
         Is told of every call of somebody else's code before it is made.
+    extreme
+        Whether samples are so large on purpose that to overflow to a NaN is honest.
 
     Attributes
     ----------
@@ -57,8 +59,10 @@ class Bench:
         adapters: Mapping[str, Adapter],
         block: int | None = None,
         told: Callable[[Call], None] = lambda call: None,
+        extreme: bool = False,
     ) -> None:
         self.model, self.request, self.adapters, self.told = model, request, adapters, told
+        self.extreme = extreme
         self.block = block or block_size(model, request)
         self.always = {*range(min(EVIDENCE, request.samples)), *choose_audited(model, request)}
         self.prepared: dict[tuple[str, str], Gradients] = {}
@@ -139,7 +143,7 @@ class Bench:
             result = reference
         comparison = None
         if not (isinstance(result, str) or isinstance(reference, str)):
-            comparison = compare(result[:count], reference)
+            comparison = compare(result[:count], reference, self.extreme)
         if self.record is not None:
             self.record(key, start, count, comparison)
         if comparison is not None:

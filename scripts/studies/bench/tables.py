@@ -62,7 +62,8 @@ class Measured:
         """Return the nanoseconds of one sample more, from the first of two sizes to the last."""
         small, large = chosen.pop("samples", (self.small, self.large))
         seconds = [self.of("seconds", samples=size, **chosen) for size in (small, large)]
-        return NANO * (seconds[1] - seconds[0]) / (large - small)
+        slope: pd.Series[float] = NANO * (seconds[1] - seconds[0]) / (large - small)
+        return slope
 
     def kernel(self, name: str, dtype: str = "float64", parameters: int = 8) -> pd.Series[float]:
         """Return the nanoseconds a sample of a kernel."""
