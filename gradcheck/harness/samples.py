@@ -33,6 +33,8 @@ Floats = NDArray[np.float64]
 WORDS_PER_COUNT = 4
 """Philox yields four 64-bit words for each value of its counter."""
 
+PART = 2**14
+"""Words converted at once, which with what is made of them fit a core's cache."""
 BLOCK = 65_536
 """Samples evaluated at once: enough to amortise a call, few enough for a core's cache."""
 BLOCK_NUMBERS = 10 * BLOCK
@@ -227,21 +229,28 @@ def draw_samples(
     dict
         float64 arrays of shape `(count, *shape)`.
     """
-    drawn = {}
+    convert, drawn = DISTRIBUTIONS[distribution], {}
     for stream, (name, shape) in enumerate(shapes.items()):
-        words = draw_words(seed, stream, start * prod(shape), count * prod(shape))
-        numbers = DISTRIBUTIONS[distribution](words)
-        if scale != 1:
-            numbers *= scale
+        words = _source(seed, stream, start * prod(shape))
+        numbers = np.empty(count * prod(shape))
+        for first in range(0, len(numbers), PART):
+            part = numbers[first : first + PART]
+            np.multiply(convert(words(len(part))), scale, out=part)
         drawn[name] = _round(numbers, dtype).reshape(count, *shape)
     return drawn
 
 
 def draw_words(seed: int, stream: int, start: int, count: int) -> Bits:
     """Words `start` to `start + count` of one of a seed's streams, each 2¹³⁰ words long."""
-    skipped = start % WORDS_PER_COUNT
+    return _source(seed, stream, start)(count)
+
+
+def _source(seed: int, stream: int, start: int) -> Callable[[int], Bits]:
+    """Return what yields so many words of a stream, from `start` on, and then those after them."""
     counter = start // WORDS_PER_COUNT + (stream << 128)
-    return np.random.Philox(key=seed, counter=counter).random_raw(skipped + count)[skipped:]
+    philox = np.random.Philox(key=seed, counter=counter)
+    philox.random_raw(start % WORDS_PER_COUNT)
+    return philox.random_raw
 
 
 def _round(numbers: Floats, dtype: Any) -> Floats:

@@ -138,7 +138,9 @@ class Passes(Evaluation):
         values = {name: array[: self.samples] for name, array in self._values.items()}
         definition = Definition(self.model, values, self.rounding)
         loss = np.broadcast_to(self.t["loss"].mid, (self.samples,))
-        definition.look(np.isnan(loss))
+        unknown = np.isnan(loss)
+        if unknown.any():
+            definition.look(unknown)
         return definition
 
     def bars(self, name: str, normal_range: tuple[float, float], own: bool = False) -> Bars:
