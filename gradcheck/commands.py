@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.errors import RequestError, UnfinishedError, echoed, one_line
+from gradcheck.errors import RequestError, UnfinishedError, echoed, one_line, quoted
 from gradcheck.harness.request import MOST_SAMPLES, Request
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def _request(options: argparse.Namespace) -> Request:
 def _source(options: argparse.Namespace) -> str:
     """Name the model as on this command line."""
     sizes = ",".join(f"{name}={size}" for name, size in _merged(options.option).items())
-    return f"{shlex.quote(options.model)}{sizes and f' --option {sizes}'}"
+    return f"{quoted(options.model)}{sizes and f' --option {sizes}'}"
 
 
 def _merged(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +41,14 @@ class UnfinishedError(Exception):
     """
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE)
+"""What a system says if nothing can be written, by no mistake of whoever named the place."""
+
+
+class UntoldError(Exception):
+    """A part that somebody else wrote raised what cannot even say what it is."""
+
+
 class EndedError(Exception):
     """A part that somebody else wrote tried to end the process; that is an error of that part."""
 
@@ -52,10 +62,14 @@ def guarded() -> Iterator[None]:
     EndedError
         In place of SystemExit and whatever else no `except Exception` stops; a keyboard interrupt
         remains one, unless signals raise none, so that it was raised by hand.
+    UntoldError
+        In place of what raises when it is asked for its text.
     """
     try:
         yield
-    except Exception:
+    except Exception as error:
+        if text := _why_untold(error):
+            raise UntoldError(f"{type(error).__name__} {text}") from error
         raise
     except BaseException as error:
         if is_interrupt(error):
@@ -74,13 +88,19 @@ def is_interrupt(error: BaseException) -> bool:
 
 def told(error: BaseException) -> str:
     """Name an exception and what it says, if it can say it."""
+    text = _why_untold(error) or str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _why_untold(error: BaseException) -> str:
+    """Say why an exception's text cannot be had; empty if it can."""
     try:
-        text = str(error)
+        str(error)
     except BaseException as another:
         if is_interrupt(another):
             raise
-        text = f"(its text raises {type(another).__name__})"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        return f"(its text raises {type(another).__name__})"
+    return ""
 
 
 def echoed(value: object) -> str:
@@ -97,6 +117,17 @@ def printable(text: str) -> str:
         sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode()
         for sign in text
     )
+
+
+def quoted(text: str) -> str:
+    """Quote a word for a shell; what would steer a terminal is escaped, as bash and zsh read it."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return f"$'{''.join(_escaped(sign) for sign in text)}'"
+
+
+def _escaped(sign: str) -> str:
+    return sign if sign.isprintable() and sign not in "'\\" else f"\\U{ord(sign):08x}"
 
 
 def one_line(text: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
-from gradcheck.errors import RequestError
+from gradcheck.errors import FULL, RequestError, UnfinishedError, printable, quoted
 
 STARTING_FILE = '''\
 """A dense layer with tanh under least squares. Put your own model in its place."""
@@ -82,9 +81,11 @@ def write_starting_file(path: Path, force: bool = False) -> str:
     try:
         write_files({path: STARTING_FILE.format(name=f'"{name}"')})
     except OSError as error:
+        if error.errno in FULL:
+            raise UnfinishedError(f"{path} cannot be written ({error.strerror})") from error
         raise RequestError("file", f"{path} cannot be written ({error.strerror})") from error
-    file = shlex.quote(str(path))
-    return (
+    file = quoted(str(path))
+    return printable(
         f"Written: {path}\n"
         f"  judge it:      gradcheck sweep {file}\n"
         f"  look into it:  gradcheck trace {file} --sample 0\n"

@@ -22,8 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.errors import RequestError
 from gradcheck.model.domains import scaled
-from gradcheck.model.model import Model
+from gradcheck.model.model import Model, check_size
+
+MOST_LAYERS = 1000
+"""Each of which takes calls of its own."""
 
 
 def loss(xp: Any, v: Any) -> Any:
@@ -58,6 +62,9 @@ def backward(xp: Any, v: Any, t: Any, d: Any) -> None:
 
 def build(depth: int = 5, width: int = 6) -> Model:
     """Make a network of `depth` hidden layers of `width` units each."""
+    if depth > MOST_LAYERS:
+        raise RequestError("option", f"expected depth to be at most {MOST_LAYERS}, got {depth}")
+    check_size("network", depth * width * (width + 1))  # before the example is drawn
     sizes = [1, *[width] * depth, 1]
     pairs = list(pairwise(sizes))
     standard = (depth, width) == (5, 6)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import HAND_WRITTEN, Adapter, Gradients
-from gradcheck.errors import RequestError, guarded, printable
+from gradcheck.errors import RequestError, guarded, one_line
 from gradcheck.harness.call import Call, every_call
 from gradcheck.harness.expressions import differing_runs, misexpressed
 from gradcheck.harness.outcome import Outcome, keep_needed
@@ -38,6 +38,8 @@ class Bench:
         How many samples are evaluated at once; unless given, `block_size` chooses.
     told
         Is told of every call of somebody else's code before it is made.
+    extreme
+        Whether samples are so large on purpose that to overflow to a NaN is honest.
 
     Attributes
     ----------
@@ -57,8 +59,10 @@ class Bench:
         adapters: Mapping[str, Adapter],
         block: int | None = None,
         told: Callable[[Call], None] = lambda call: None,
+        extreme: bool = False,
     ) -> None:
         self.model, self.request, self.adapters, self.told = model, request, adapters, told
+        self.extreme = extreme
         self.block = block or block_size(model, request)
         self.always = {*range(min(EVIDENCE, request.samples)), *choose_audited(model, request)}
         self.prepared: dict[tuple[str, str], Gradients] = {}
@@ -139,7 +143,7 @@ class Bench:
             result = reference
         comparison = None
         if not (isinstance(result, str) or isinstance(reference, str)):
-            comparison = compare(result[:count], reference)
+            comparison = compare(result[:count], reference, self.extreme)
         if self.record is not None:
             self.record(key, start, count, comparison)
         if comparison is not None:
@@ -271,7 +275,7 @@ def describe(error: Exception, model: Model) -> str:
     if isinstance(error, RequestError):
         return error.text
     text, kind = str(error), type(error).__name__
-    first_line = printable(next(iter(text.splitlines()), ""))
+    first_line = one_line(next(iter(text.splitlines()), ""))
     hint = HINTS_BY_TYPE.get(kind, "")
     hint = hint or next((hint for sign, hint in HINTS_BY_TEXT.items() if sign in text), "")
     return f"{kind}: {first_line}{place(model, error)}{hint and f'; {hint}'}"

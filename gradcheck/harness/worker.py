@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from gradcheck.errors import RequestError
+from gradcheck.errors import RequestError, told
 from gradcheck.harness.block import Bench
 from gradcheck.harness.judging import judge_stretch
 from gradcheck.harness.pool import CALLS, FAILS, FREE, JUDGED, REFUSES
@@ -90,7 +90,7 @@ def serve(connection: Connection) -> None:
     except (EOFError, BrokenPipeError):
         return
     except Exception as error:  # the disk is full, or it is a defect of ours
-        connection.send((FAILS, f"{type(error).__name__}: {error}"))
+        connection.send((FAILS, told(error)))
 
 
 def _end_with_parent() -> None:

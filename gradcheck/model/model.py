@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
-from gradcheck.errors import RequestError
+from gradcheck.errors import RequestError, echoed
 from gradcheck.model.board import Blackboard, Given, Tree, flatten
 from gradcheck.model.domains import Domain
 from gradcheck.suggestions import nearest
@@ -16,6 +17,9 @@ RESERVED = frozenset(
     | {"culprit", "truth", "element", "message", "bar", "low", "high", "nan"}
 )
 """Columns beside which inputs and parameters are tabulated."""
+
+MOST_NUMBERS = 2**27
+"""In a sample, 1 GiB of it; the passes keep several times as much."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -133,6 +137,7 @@ class Model:
                     f"the shape of {name} in {self.name} is {shape!r}; give a tuple of "
                     f"positive whole numbers, such as () or (3,)",
                 )
+        check_size(self.name, sum(map(prod, self.leaves.values())))
         for name, domain in self.sampling.items():
             if not any(belongs(leaf, name) for leaf in self.leaves):
                 raise RequestError(
@@ -183,6 +188,16 @@ SIGNATURES = {
     "forward": "forward, a function forward(xp, v, t) that writes the trace",
     "backward": "backward, a function backward(xp, v, t, d) that writes the adjoints",
 }
+
+
+def check_size(name: str, numbers: int) -> None:
+    """Refuse a model of which one sample would not fit into memory, before anything is tried."""
+    if numbers > MOST_NUMBERS:
+        raise RequestError(
+            "model",
+            f"{name} has {echoed(numbers)} inputs and parameters, more than {MOST_NUMBERS:,}; give "
+            f"smaller shapes",
+        )
 
 
 def label(name: str, position: Iterable[int]) -> str:

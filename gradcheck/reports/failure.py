@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shlex
 import sys
 import textwrap
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from gradcheck.capture.case import Case
-from gradcheck.errors import printable
+from gradcheck.errors import printable, quoted
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import BUILT_IN
 from gradcheck.model.model import Model
@@ -64,7 +63,7 @@ def find_source(model: Any) -> str:
     if not isinstance(model, Model | Case | str):
         return ""
     if isinstance(model, str):
-        return shlex.quote(model)
+        return quoted(model)
     functions: tuple[Any, ...] = (
         (model.function,)
         if isinstance(model, Case)
@@ -80,7 +79,7 @@ def find_source(model: Any) -> str:
         if names and str(file := vars(module).get("__file__")).endswith(".py"):
             path = Path(str(file))
             shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-            return shlex.quote(f"{shown}:{names[0]}")
+            return quoted(f"{shown}:{names[0]}")
     return UNKNOWN_SOURCE
 
 

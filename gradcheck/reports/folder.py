@@ -23,16 +23,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gradcheck.errors import RequestError, UnfinishedError, one_line
+from gradcheck.errors import FULL, RequestError, UnfinishedError, one_line
 from gradcheck.reports.exchange import LockedError, exchange, flush, is_at, lock
 from gradcheck.signals import tidied, undisturbed
 
 FACTS = "run.json"
-FILES = ("summary.csv", "discrepancies.csv", "diagnosis.csv", "contract.csv", FACTS)
+FILES = ("summary.csv", "discrepancies.csv", "diagnosis.csv", "contract.csv", "search.csv", FACTS)
 """All that a run may write. What else lies in the folder is somebody's own, and stays."""
 INCOMING = "incoming-"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE)
-"""No mistake of whoever named the folder."""
 NOT_HERE = (
     errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV, errno.EBUSY, errno.EPERM,
     errno.EACCES, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTEMPTY,

@@ -21,6 +21,7 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.errors import is_interrupt, told
 from gradcheck.model.board import Given
 from gradcheck.model.model import Model, each_sample, run_passes
 from gradcheck.numbers.arb import Reals, Side
@@ -216,7 +217,7 @@ def called(function: Any, *args: Any) -> Any:
     """
     try:
         return function(*args)
-    except (ValueError, ArithmeticError, KeyboardInterrupt):
+    except (ValueError, ArithmeticError):
         raise
     except NoRuleError as error:
         raise UnsupportedOperationError(error.operation or str(error)) from error
@@ -224,7 +225,9 @@ def called(function: Any, *args: Any) -> Any:
         lacking = f"numpy.{error.name}" if error.obj is np else str(error)
         raise UnsupportedOperationError(lacking) from error
     except BaseException as error:
-        raise UnsupportedOperationError(f"{type(error).__name__}: {error}") from error
+        if is_interrupt(error):
+            raise
+        raise UnsupportedOperationError(told(error)) from error
 
 
 def enclose_gradients(

@@ -62,12 +62,12 @@ class Measured:
         """Return the nanoseconds of one sample more, from the first of two sizes to the last."""
         small, large = chosen.pop("samples", (self.small, self.large))
         seconds = [self.of("seconds", samples=size, **chosen) for size in (small, large)]
-        more: pd.Series[float] = NANO * (seconds[1] - seconds[0]) / (large - small)
-        return more
+        slope: pd.Series[float] = NANO * (seconds[1] - seconds[0]) / (large - small)
+        return slope
 
     def kernel(self, name: str, dtype: str = "float64", parameters: int = 8) -> pd.Series[float]:
         """Return the nanoseconds a sample of a kernel."""
-        rows: pd.DataFrame = self.kernels
+        rows = self.kernels
         rows = rows[(rows["kernel"] == name) & (rows["dtype"] == dtype)]
         return rows[rows["parameters"] == parameters].set_index("repeat")["ns"].astype(float)
 
