@@ -37,14 +37,15 @@ def draw_bench(figures: pd.DataFrame, curves: pd.DataFrame) -> bytes:
         rows = curves[curves["against"] == against]
         for what, line in rows.groupby("what", sort=False):
             _draw_line(axes, line, what)
-        axes.set(xlabel=title, yscale="log", ylabel="ns a sample")
+        axes.set(xlabel=title, ylabel="ns a sample")
     _draw_bare(panels[0, 1], figures.set_index("figure"))
     for axes in panels.flat[1:3]:
-        axes.set_xscale("log")
+        axes.set(xscale="log", yscale="log")
     clusters = curves[curves["against"] == "Dask workers"]
     _draw_line(panels[1, 1], clusters, "on Dask, sweep alone")
     processes = curves.loc[curves["against"].isin(["workers", "Dask workers"]), "at"]
     panels[1, 1].set_xticks(sorted(processes.unique()))
+    panels[1, 1].set_ylim(bottom=0)
     for axes in panels.flat[1:]:
         axes.legend(frameon=False, fontsize="small")
     png = io.BytesIO()
@@ -58,7 +59,7 @@ def _draw_bars(axes: Any, figures: pd.DataFrame) -> None:
     colours = ["C3" if name == OURS else "0.7" for name in names]
     bars = axes.barh([BARS[name] for name in names], costs, color=colours)
     axes.bar_label(bars, [f"{cost:,.0f}" for cost in costs], padding=3, fontsize="small")
-    axes.set(xscale="log", xlabel="ns a sample, float64", xlim=(costs.min() / 3, costs.max() * 60))
+    axes.set(xscale="log", xlabel="ns a sample, float64", xlim=(costs.min() / 3, costs.max() * 300))
     axes.tick_params(axis="y", labelsize="small")
 
 
