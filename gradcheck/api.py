@@ -14,15 +14,18 @@ from gradcheck.harness.block import describe
 from gradcheck.harness.execution import HERE, Execution
 from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
+from gradcheck.harness.search import search
 from gradcheck.harness.sweep import run_sweep
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
+from gradcheck.reports.searched import Findings
 from gradcheck.stopwatch import Stopwatch
 from gradcheck.suggestions import nearest
 from gradcheck.truth.evidence import Evidence, evidence
 from gradcheck.truth.referee import Rulings, referee
+from gradcheck.truth.searched import disputed, rule_on_findings
 from gradcheck.truth.settlement import settle
 
 if TYPE_CHECKING:
@@ -104,6 +107,8 @@ def stages(
     from gradcheck.reports.tables import tabulate  # pandas takes a quarter of a second
 
     yield tabulate(model, request, outcome)
+    with watch.timed("search"):
+        searched, ruled = search(model, request, outcome, progress), Rulings()
     rulings, failed = Rulings(), dict[str, str]()
     if model.recorded and not any(
         tally.counts[: Verdict.ERROR].sum() for tally in outcome.tallies.values()
@@ -115,11 +120,16 @@ def stages(
     try:
         with guarded():
             rulings = referee(model, request, outcome, progress)
+            ruled = rule_on_findings(model, request, searched, progress)
             stage = "diagnosis"
             if rulings.blamed or (outcome.misstated and not model.recorded):
                 with watch.timed(stage):
                     clues = evidence(request, outcome, rulings)
                     diagnosis = explained(model, clues, rulings, progress)
+            elif ruled.blamed:
+                with watch.timed(stage):
+                    clues = evidence(request, searched.beside(outcome), ruled)
+                    diagnosis = explained(model, clues, ruled, progress)
     except Exception as error:  # a model that raises late; what was found before is not lost
         failed[stage] = describe(error, model)
     with watch.timed("settlement"):
@@ -129,7 +139,8 @@ def stages(
         with watch.timed("contract"):
             contract = examined(cast("CapturedModel", model), request, outcome)
     outcome = replace(outcome, seconds={**outcome.seconds, **watch.seconds})
-    yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract)
+    found = Findings(searched, disputed(searched, ruled), ruled)
+    yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract, found)
 
 
 def explained(

@@ -131,6 +131,18 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="succeed even if too little of a gradient could be judged",
     )
+    sweep.add_argument(
+        "--search",
+        action="store_true",
+        help="breed samples that disagree as well: a quarter more, at least 4,096",
+    )
+    sweep.add_argument(
+        "--search-samples",
+        dest="search",
+        type=whole_number,
+        metavar="N",
+        help="breed so many in each format",
+    )
     sweep.add_argument("--output", type=_path, metavar="FOLDER", help="(results/MODEL)")
     sweep.add_argument(
         "--timeout",
@@ -148,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--dask", default="", metavar="ADDRESS", help="scheduler of a Dask cluster that judges"
     )
-    sweep.set_defaults(command=commands.sweep, workers=usable_cores())
+    sweep.set_defaults(command=commands.sweep, workers=usable_cores(), search=False)
 
     trace = added.add_parser("trace", help="every quantity and adjoint at one point")
     _add_model(trace)

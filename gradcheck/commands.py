@@ -14,41 +14,63 @@ from gradcheck.harness.request import MOST_SAMPLES, Request
 if TYPE_CHECKING:
     import argparse
 
+    from gradcheck.harness.pool import Pool
     from gradcheck.model.model import Model
 
 AGREED, DISAGREED = 0, 1
+LONGEST_TIMEOUT = 1e6
+"""Seconds: what a system waits is counted in milliseconds of 31 bits."""
 
 
 def sweep(options: argparse.Namespace) -> int:
     """Compare gradients on random samples; write the tables."""
+    from gradcheck.harness.pool import Pool
+    from gradcheck.harness.process import share_cores
+
+    request = _request(options)
+    _check_places(options)
+    share_cores()
+    with Pool(request.workers, options.timeout) as pool:
+        if request.workers > 1 and not options.dask:
+            pool.hire(len(request.dtypes))  # they import what they need; so does this process
+        return _sweep(options, request, pool)
+
+
+def _sweep(options: argparse.Namespace, request: Request, pool: Pool) -> int:
     from gradcheck.api import stages
     from gradcheck.harness.execution import Execution
-    from gradcheck.harness.process import share_cores
     from gradcheck.reports.files import contents_of
     from gradcheck.reports.folder import OutputFolder
     from gradcheck.reports.terminal import print_findings, print_verdicts, progress_bar
     from gradcheck.stopwatch import since_start
 
-    request, model = _request(options), _model(options)
-    _check_places(options)
-    share_cores()
+    model = _model(options)
     with OutputFolder(options.output or Path("results") / model.name) as folder:
         _note_broken(request, model)
         told: list[Callable[[float], None]] = []
+        notes: list[str] = []
         execution = Execution(
             options.model,
             _merged(options.option),
             options.timeout,
+            pool,
             options.dask,
             folder.checkpoint,
             options.resume,
             options.full,
-            _note,
+            notes.append,
         )
-        reports = stages(model, request, lambda fraction: told[-1](fraction), execution=execution)
+
+        def tell(fraction: float) -> None:
+            while notes:  # not before: the request may be refused until something is done
+                print(f"gradcheck: {one_line(notes.pop(0))}", file=sys.stderr)
+            told[-1](fraction)
+
+        reports = stages(model, request, tell, execution=execution)
         with progress_bar() as progress:
             told.append(progress)
             first = next(reports)
+            tell(1.0)
         print_verdicts(first)
         print(end="", flush=True)  # what comes may be interrupted
         with progress_bar("settling") as progress:
@@ -70,16 +92,15 @@ def _check_places(options: argparse.Namespace) -> None:
     """Find out before any work where a sweep cannot write or be done."""
     from gradcheck.harness.full import check_target
 
-    if not options.timeout > 0:
-        raise RequestError("timeout", f"expected a number above 0, got {options.timeout:g}")
+    if not 0 < options.timeout <= LONGEST_TIMEOUT:
+        raise RequestError(
+            "timeout",
+            f"expected a number above 0, at most {LONGEST_TIMEOUT:g}, got {options.timeout:g}",
+        )
     if options.full is not None:
         if options.dask:
             raise RequestError("full", "is written on one machine; leave out --dask")
         check_target(options.full)
-
-
-def _note(text: str) -> None:
-    print(f"gradcheck: {one_line(text)}", file=sys.stderr)
 
 
 def _request(options: argparse.Namespace) -> Request:

@@ -75,7 +75,7 @@ GOOD = {
     "--referee-limit": ["0", "1", "2"],
     "--audit": ["0", "0.0", "1e-9"],
     "--bars": ["auto", "ball", "stochastic"],
-    "--timeout": ["1", "60", "1e9", "0.5"],
+    "--timeout": ["1", "60", "1e6", "0.5"],
     "--output": ["out", "./out", "out/deep/er", "results", "odd [b] :smile:", "link"],
 }
 WRONG = {
@@ -91,7 +91,7 @@ WRONG = {
     "--referee-limit": ["-1", "1e3", "9" * 31],
     "--audit": ["-0.1", "1.1", "nan", "inf"],
     "--bars": ["", "balls"],
-    "--timeout": ["0", "-1", "nan"],
+    "--timeout": ["0", "-1", "nan", "inf", "1e7"],
     "--output": ["", "file", "file/below", "/proc/new", "/dev/null", "nowhere", "a" * 300],
 }
 WRONG["--adapters"].remove("complex-step,")
@@ -176,7 +176,7 @@ def _comparison(line, chance, sane, command):
         _setting(line, chance, sane, chance.choice(["--adapters", "--workers"]))
     if not sane and chance.random() < 0.1:
         line.add(chance.choice(UNKNOWN), wrong=True)
-    if "--adapters" not in line.arguments:
+    if not any(argument.startswith("--adapters") for argument in line.arguments):
         line.add(
             "--adapters", "complex-step" if model not in CHAINS else "closed-form,complex-step"
         )
@@ -187,7 +187,7 @@ def _comparison(line, chance, sane, command):
 
 
 def _setting(line, chance, sane, name):
-    if name in line.arguments:
+    if any(argument.partition("=")[0] == name for argument in line.arguments):
         return
     right = name in GOOD and (sane or chance.random() < 0.5)
     value = chance.choice(GOOD[name] if right else WRONG[name] + _nasty(name))
@@ -200,8 +200,10 @@ def _setting(line, chance, sane, name):
 
 
 def _nasty(name):
-    """Return what is nasty and no path: of these there are good ones."""
-    return ["a\0b", "x/" * 3000] if name == "--output" else NASTY
+    """Return what is nasty and wrong here: any text may be a path, and long numbers be a seed."""
+    if name == "--output":
+        return ["a\0b", "x/" * 3000]
+    return NASTY[1:] if name == "--seed" else NASTY
 
 
 def _sweep(line, chance, sane, model):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters import HAND_WRITTEN, Adapter, Gradients
 from gradcheck.errors import RequestError, guarded, one_line
+from gradcheck.harness.call import Call, every_call
 from gradcheck.harness.expressions import differing_runs, misexpressed
 from gradcheck.harness.outcome import Outcome, keep_needed
 from gradcheck.harness.request import Request
@@ -28,22 +29,6 @@ Result = NDArray[Any] | str
 """A gradient of all samples, or why there is none."""
 
 
-class Call(NamedTuple):
-    """A call of somebody else's code: an adapter's, or of the passes where that name is empty."""
-
-    adapter: str
-    dtype: str
-    start: int
-
-    def __str__(self) -> str:
-        return f"{self.adapter or 'the passes'} in {self.dtype}, samples from {self.start}"
-
-
-def every_call(adapter: str) -> Call:
-    """Stand for all calls of an adapter."""
-    return Call(adapter, "", 0)
-
-
 class Bench:
     """A sweep's fixed data: it judges a block of samples.
 
@@ -53,6 +38,8 @@ class Bench:
         How many samples are evaluated at once; unless given, `block_size` chooses.
     told
         Is told of every call of somebody else's code before it is made.
+    extreme
+        Whether samples are so large on purpose that to overflow to a NaN is honest.
 
     Attributes
     ----------
@@ -72,8 +59,10 @@ class Bench:
         adapters: Mapping[str, Adapter],
         block: int | None = None,
         told: Callable[[Call], None] = lambda call: None,
+        extreme: bool = False,
     ) -> None:
         self.model, self.request, self.adapters, self.told = model, request, adapters, told
+        self.extreme = extreme
         self.block = block or block_size(model, request)
         self.always = {*range(min(EVIDENCE, request.samples)), *choose_audited(model, request)}
         self.prepared: dict[tuple[str, str], Gradients] = {}
@@ -154,7 +143,7 @@ class Bench:
             result = reference
         comparison = None
         if not (isinstance(result, str) or isinstance(reference, str)):
-            comparison = compare(result[:count], reference)
+            comparison = compare(result[:count], reference, self.extreme)
         if self.record is not None:
             self.record(key, start, count, comparison)
         if comparison is not None:

@@ -10,9 +10,11 @@ from gradcheck.harness.block import Bench
 from gradcheck.harness.check import check_drawn
 from gradcheck.harness.judging import judge_here
 from gradcheck.harness.outcome import Outcome
+from gradcheck.harness.pool import Pool
 from gradcheck.harness.process import keep_heap_mapped
 from gradcheck.harness.request import TIMEOUT
 from gradcheck.harness.stretch import Stretch
+from gradcheck.harness.worker import Job
 
 Told = Callable[[], None]
 Found = Iterator[tuple[Stretch, Outcome]]
@@ -28,6 +30,8 @@ class Execution:
         As given to `load_model`. A model that cannot be loaded by name is judged in this process.
     timeout
         Seconds that a call of an adapter, or of the passes, may take in another process.
+    pool
+        The processes that judge, if they have been started.
     cluster
         Address of the scheduler of a Dask cluster that does it, if there is one.
     checkpoint
@@ -43,6 +47,7 @@ class Execution:
     model: str = ""
     options: Mapping[str, int] = field(default_factory=dict)
     timeout: float = TIMEOUT
+    pool: Pool | None = None
     cluster: str = ""
     checkpoint: Path | None = None
     resume: bool = False
@@ -63,8 +68,6 @@ class Execution:
             check_drawn(bench.model, bench.request)
             keep_heap_mapped()
             return judge_here(bench, stretches, told)
-        from gradcheck.harness.worker import Job
-
         request = replace(bench.request, adapters=tuple(bench.adapters))
         job = Job(self.model, request, bench.block, self.options, bench.parts)
         if self.cluster:
@@ -72,9 +75,14 @@ class Execution:
 
             frameworks = [adapter.framework for adapter in bench.adapters.values()]
             return judge_on_cluster(job, self.cluster, frameworks, stretches, told, self.note)
-        from gradcheck.harness.pool import Pool
+        return self._judged_in_pool(job, stretches, told)
 
-        return Pool(job, request.workers, self.timeout).judged(stretches, told)
+    def _judged_in_pool(self, job: Job, stretches: Sequence[Stretch], told: Told) -> Found:
+        if self.pool is not None:
+            yield from self.pool.judged(job, stretches, told)
+            return
+        with Pool(job.request.workers, self.timeout) as pool:
+            yield from pool.judged(job, stretches, told)
 
 
 HERE = Execution()

@@ -10,16 +10,24 @@ import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from multiprocessing import get_context
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Self
 
 from gradcheck.errors import RequestError, UnfinishedError
-from gradcheck.harness.block import Call, every_call
-from gradcheck.harness.outcome import Outcome
-from gradcheck.harness.stretch import Stretch
-from gradcheck.harness.worker import CALLS, FAILS, JUDGED, REFUSES, Job, serve
+from gradcheck.harness.call import Call, every_call
 from gradcheck.signals import tidied, undisturbed
+
+if TYPE_CHECKING:
+    from gradcheck.harness.outcome import Outcome
+    from gradcheck.harness.stretch import Stretch
+    from gradcheck.harness.worker import Job
+
+CALLS, JUDGED, REFUSES, FAILS, FREE = "calls", "judged", "refuses", "fails", "free"
+"""What a process tells: a call that it makes next, that a block is judged, what is wrong with the
+model, why it cannot go on, or what was found on its last stretch, if it had one, and that it may be
+given another."""
 
 TRIES = 2
 """Of a call in which the process ends: it may have been something else that ended it."""
@@ -27,17 +35,19 @@ MOST_LOST = 3
 """Calls of an adapter that are lost, after which it is called no more."""
 GRACE = 1.0
 """Seconds in which a process that has closed its connection ends by itself."""
-STARTING = Call("", "", -1)
-"""What a process is at before its first call."""
+LOADING = 600.0
+"""Seconds in which a process has imported what it needs and loaded and tried the model."""
+STARTING, BETWEEN = Call("", "when it started", -1), Call("", "before its first call", -1)
+"""What a process is at when it is in no call."""
 
 
 class _Worker:
     """A process, the stretch that it has, the call that it is in, and since when."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self) -> None:
         context = get_context("spawn")
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=serve, args=(other, job), daemon=True)
+        self.process = context.Process(target=_serve, args=(other,), daemon=True)
         # What the user interrupts is this process alone, which then ends the others.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
@@ -49,6 +59,12 @@ class _Worker:
         self.stretch: Stretch | None = None
         self.call = STARTING
         self.since = time.monotonic()
+
+    def tell(self, something: object) -> None:
+        """Send it something; if it has ended, that is found when it should answer."""
+        self.since = time.monotonic()
+        with suppress(OSError):
+            self.connection.send(something)
 
     @property
     def is_busy(self) -> bool:
@@ -66,21 +82,43 @@ class _Worker:
 
 
 class Pool:
-    """Judges stretches in other processes.
+    """Judges stretches in other processes, which end when it is left.
 
     Parameters
     ----------
+    count
+        How many at most.
     timeout
         Seconds that a call may take.
     """
 
-    def __init__(self, job: Job, count: int, timeout: float) -> None:
-        self.job, self.count, self.timeout = job, count, timeout
+    def __init__(self, count: int, timeout: float) -> None:
+        self.count, self.timeout = count, timeout
         self.lost: dict[Call, str] = {}
         self.ended: Counter[Call] = Counter()
+        self.workers: list[_Worker] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(tidied(self._end))
+        self._stack.callback(self._end)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def _end(self) -> str:
+        for worker in self.workers:
+            worker.end()
+        return ""
+
+    def hire(self, count: int) -> None:
+        """Start processes, which import what they need while this one does something else."""
+        while len(self.workers) < min(count, self.count):
+            self.workers.append(_Worker())
 
     def judged(
-        self, stretches: Sequence[Stretch], told: Callable[[], None]
+        self, job: Job, stretches: Sequence[Stretch], told: Callable[[], None]
     ) -> Iterator[tuple[Stretch, Outcome]]:
         """Yield what was found as it comes; `told` is called after each block.
 
@@ -92,61 +130,71 @@ class Pool:
             If processes end, or hang, before they judge.
         """
         waiting = deque(stretches)
-        workers = [_Worker(self.job) for _ in range(min(self.count, len(waiting)))]
-        with ExitStack() as stack:
-            stack.enter_context(tidied(lambda: _kill(workers)))
-            stack.callback(_kill, workers)
-            while waiting or any(worker.stretch for worker in workers):
-                for worker in self._talking(workers):
-                    try:
-                        kind, content = worker.connection.recv()
-                    except (EOFError, OSError):
-                        self._replace(workers, worker, waiting)
-                        continue
-                    worker.since = time.monotonic()
-                    if kind == CALLS:
-                        worker.call = content
-                    elif kind == JUDGED:
-                        told()
-                    elif kind == REFUSES:
-                        raise RequestError(*content)
-                    elif kind == FAILS:
-                        raise UnfinishedError(content)
-                    else:
-                        if worker.stretch is not None:
-                            yield worker.stretch, content
-                        worker.stretch = None
-                        if waiting:
-                            worker.stretch = waiting.popleft()
-                            worker.connection.send((worker.stretch, self.lost))
-                for worker in self._overdue(workers):
-                    self._replace(workers, worker, waiting, hung=True)
+        self.hire(len(waiting))
+        for worker in self.workers:
+            worker.tell(job)
+        while waiting or any(worker.stretch for worker in self.workers):
+            for worker in self._talking():
+                try:
+                    kind, content = worker.connection.recv()
+                except (EOFError, OSError):
+                    self._replace(worker, job, waiting)
+                    continue
+                worker.since = time.monotonic()
+                if kind == CALLS:
+                    worker.call = content
+                elif kind == JUDGED:
+                    told()
+                elif kind == REFUSES:
+                    raise RequestError(*content)
+                elif kind == FAILS:
+                    raise UnfinishedError(content)
+                else:
+                    if worker.stretch is not None:
+                        yield worker.stretch, content
+                    worker.stretch, worker.call = None, BETWEEN
+                    if waiting:
+                        worker.stretch = waiting.popleft()
+                        worker.tell((worker.stretch, self.lost))
+            for worker in self._overdue():
+                self._replace(worker, job, waiting, hung=True)
 
-    def _talking(self, workers: Sequence[_Worker]) -> list[_Worker]:
+    def _talking(self) -> list[_Worker]:
         """Wait for one that says something or has ended, but not longer than one may be silent."""
-        silent = time.monotonic() - min(worker.since for worker in workers if worker.is_busy)
-        ready = wait([worker.connection for worker in workers], max(0.0, self.timeout - silent))
-        return [worker for worker in workers if worker.connection in ready]
+        first = min(self._deadline(worker) for worker in self.workers if worker.is_busy)
+        patience = max(0.0, first - time.monotonic())
+        ready = wait([worker.connection for worker in self.workers], patience)
+        return [worker for worker in self.workers if worker.connection in ready]
 
-    def _overdue(self, workers: Sequence[_Worker]) -> list[_Worker]:
-        latest = time.monotonic() - self.timeout
-        return [worker for worker in workers if worker.is_busy and worker.since < latest]
+    def _overdue(self) -> list[_Worker]:
+        now = time.monotonic()
+        return [
+            worker
+            for worker in self.workers
+            if worker.is_busy and self._deadline(worker) < now and not worker.connection.poll()
+        ]
+
+    def _deadline(self, worker: _Worker) -> float:
+        in_no_call = worker.call in (STARTING, BETWEEN)
+        return worker.since + (max(self.timeout, LOADING) if in_no_call else self.timeout)
 
     def _replace(
-        self, workers: list[_Worker], worker: _Worker, waiting: deque[Stretch], hung: bool = False
+        self, worker: _Worker, job: Job, waiting: deque[Stretch], hung: bool = False
     ) -> None:
         """Let another process take over the stretch, less the call if that is given up."""
         how = worker.end(0.0 if hung else GRACE)
         self.ended[worker.call] += 1
-        again = self.ended[worker.call] < TRIES and not hung
-        happened = f"did not return within {self.timeout:g} s" if hung else f"ended with {how}"
-        if not again:
-            if worker.call == STARTING:
-                raise UnfinishedError(f"a process that was to judge {happened} when it started")
+        seconds = self._deadline(worker) - worker.since
+        happened = f"did not return within {seconds:g} s" if hung else f"ended with {how}"
+        if hung or self.ended[worker.call] == TRIES:
+            if worker.call in (STARTING, BETWEEN):
+                raise UnfinishedError(f"a process that was to judge {happened} {worker.call.dtype}")
             self._lose(worker.call, happened)
         if worker.stretch is not None:
             waiting.appendleft(worker.stretch)
-        workers[workers.index(worker)] = _Worker(self.job)
+        successor = _Worker()
+        successor.tell(job)
+        self.workers[self.workers.index(worker)] = successor
 
     def _lose(self, call: Call, happened: str) -> None:
         """Have a call recorded as an error."""
@@ -155,7 +203,8 @@ class Pool:
             self.lost[every_call(call.adapter)] = f"{happened}, {MOST_LOST} times"
 
 
-def _kill(workers: Sequence[_Worker]) -> str:
-    for worker in workers:
-        worker.end()
-    return ""
+def _serve(connection: Connection) -> None:
+    """Judge for the process that started this one, which need not have imported how."""
+    from gradcheck.harness.worker import serve
+
+    serve(connection)

@@ -10,6 +10,8 @@ from gradcheck.suggestions import nearest
 
 DTYPES = ("float64", "float32")
 BARS = ("auto", "ball", "stochastic")
+FEWEST_SEARCHED, MOST_SEARCHED = 4_096, 65_536
+"""Samples of a search in each format, a quarter of the random ones in between."""
 DISTRIBUTIONS = ("normal", "uniform", "log-uniform")
 LARGEST_SCALE = {"float64": 1e300, "float32": 1e30}
 """Above it, samples themselves might be infinite."""
@@ -27,6 +29,7 @@ RANGES = {
     "rows": (1, MOST_ROWS),
     "workers": (1, MOST_WORKERS),
     "referee_limit": (0, MOST_SAMPLES),
+    "search": (0, MOST_SAMPLES),
 }
 """The least and the most of each setting that counts something."""
 
@@ -67,7 +70,11 @@ class Request:
         Whether a sweep may succeed in which next to nothing was judged: a gradient on less than a
         tenth of the samples, or none because no adapter is held to the bound.
     workers
-        How many blocks to work on at once; the results do not depend on it.
+        How many processes judge at once, if the model is given by name; 1 for this one alone. The
+        results do not depend on it.
+    search
+        How many samples more, in each format, are bred to disagree; `True` for a quarter of
+        `samples`, but 4,096 to 65,536.
 
     Raises
     ------
@@ -89,9 +96,17 @@ class Request:
     kinks: bool = False
     allow_uninformative: bool = False
     workers: int = 1
+    search: bool | int = False
+
+    @property
+    def search_samples(self) -> int:
+        """How many samples a search has in each format."""
+        if self.search is True:
+            return min(max(self.samples // 4, FEWEST_SEARCHED), MOST_SEARCHED)
+        return int(self.search)
 
     def __post_init__(self) -> None:
-        for name in ("samples", "seed", "rows", "referee_limit", "workers"):
+        for name in ("samples", "seed", "rows", "referee_limit", "workers", "search"):
             if not isinstance(getattr(self, name), int):
                 raise RequestError(name, f"expected a whole number, got {getattr(self, name)!r}")
         for name in ("dtypes", "adapters"):

@@ -12,7 +12,7 @@ J. K. Salmon et al., *Parallel random numbers: as easy as 1, 2, 3*, SC11, 2011.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from statistics import NormalDist
@@ -33,6 +33,8 @@ Floats = NDArray[np.float64]
 WORDS_PER_COUNT = 4
 """Philox yields four 64-bit words for each value of its counter."""
 
+PART = 2**14
+"""Words converted at once, which with what is made of them fit a core's cache."""
 BLOCK = 65_536
 """Samples evaluated at once: enough to amortise a call, few enough for a core's cache."""
 BLOCK_NUMBERS = 10 * BLOCK
@@ -111,12 +113,25 @@ def block_size(model: Model, request: Request) -> int:
 
 def draw_block(model: Model, request: Request, dtype: str, start: int, block: int) -> Samples:
     """Draw a block of the samples that a request asks for, placed on kinks if it does."""
-    settings = request.distribution, request.scale, dtype
-    values: Mapping[str, NDArray[Any]] = draw_model(model, request.seed, start, block, *settings)
-    if request.kinks:
-        rounding = Rounding(np.dtype(dtype), request.ulps)
-        values = place_on_kinks(model, values, start, rounding)
-    return Samples(dtype, np.arange(start, start + block), values)
+    (samples,) = draw_formats(model, request, [dtype], start, block)
+    return samples
+
+
+def draw_formats(
+    model: Model, request: Request, dtypes: Iterable[str], start: int, block: int
+) -> Iterator[Samples]:
+    """Draw a block in each of several dtypes, which share their random numbers.
+
+    See `draw_block`.
+    """
+    settings = request.distribution, request.scale
+    drawn = draw_samples(model.leaves, request.seed, start, block, *settings)
+    for dtype in dtypes:
+        values: Mapping[str, NDArray[Any]] = _declared(model, drawn, request.seed, start, dtype)
+        if request.kinks:
+            rounding = Rounding(np.dtype(dtype), request.ulps)
+            values = place_on_kinks(model, values, start, rounding)
+        yield Samples(dtype, np.arange(start, start + block), values)
 
 
 def draw_sample(model: Model, request: Request, dtype: str, number: int) -> Samples:
@@ -160,7 +175,16 @@ def draw_model(
 
     See `draw_samples`. Integers are int64, whatever the dtype.
     """
-    drawn = draw_samples(model.leaves, seed, start, count, distribution, scale, dtype)
+    drawn = draw_samples(model.leaves, seed, start, count, distribution, scale)
+    return _declared(model, drawn, seed, start, dtype)
+
+
+def _declared(
+    model: Model, drawn: Mapping[str, Floats], seed: int, start: int, dtype: Any
+) -> dict[str, Floats]:
+    """Make of numbers of the request's distribution those that a model declares, in a dtype."""
+    count = len(next(iter(drawn.values())))
+    drawn = {name: _round(numbers, dtype) for name, numbers in drawn.items()}
     for stream, (name, shape) in enumerate(model.leaves.items()):
         domain = model.domain(name)
         if domain is None:
@@ -173,6 +197,7 @@ def draw_model(
         drawn[name] = numbers.astype(np.int64) if domain.is_discrete else _round(numbers, dtype)
     if start == 0:
         for name, value in model.given.items():
+            drawn[name] = drawn[name].copy()  # in float64 the other dtypes' numbers as well
             drawn[name][0] = _round(np.asarray(value), dtype)
     return drawn
 
@@ -204,22 +229,28 @@ def draw_samples(
     dict
         float64 arrays of shape `(count, *shape)`.
     """
-    return {
-        name: _round(
-            DISTRIBUTIONS[distribution](draw_words(seed, stream, start * size, count * size))
-            * scale,
-            dtype,
-        ).reshape(count, *shape)
-        for stream, (name, shape) in enumerate(shapes.items())
-        for size in [prod(shape)]
-    }
+    convert, drawn = DISTRIBUTIONS[distribution], {}
+    for stream, (name, shape) in enumerate(shapes.items()):
+        words = _source(seed, stream, start * prod(shape))
+        numbers = np.empty(count * prod(shape))
+        for first in range(0, len(numbers), PART):
+            part = numbers[first : first + PART]
+            np.multiply(convert(words(len(part))), scale, out=part)
+        drawn[name] = _round(numbers, dtype).reshape(count, *shape)
+    return drawn
 
 
 def draw_words(seed: int, stream: int, start: int, count: int) -> Bits:
     """Words `start` to `start + count` of one of a seed's streams, each 2¹³⁰ words long."""
-    skipped = start % WORDS_PER_COUNT
+    return _source(seed, stream, start)(count)
+
+
+def _source(seed: int, stream: int, start: int) -> Callable[[int], Bits]:
+    """Return what yields so many words of a stream, from `start` on, and then those after them."""
     counter = start // WORDS_PER_COUNT + (stream << 128)
-    return np.random.Philox(key=seed, counter=counter).random_raw(skipped + count)[skipped:]
+    philox = np.random.Philox(key=seed, counter=counter)
+    philox.random_raw(start % WORDS_PER_COUNT)
+    return philox.random_raw
 
 
 def _round(numbers: Floats, dtype: Any) -> Floats:
@@ -232,12 +263,18 @@ def normal(words: Bits) -> Floats:
 
     The quantiles are interpolated linearly between knots, to within 1e-4 of the exact ones.
     """
-    one_to_two = ((words & MANTISSA) | ONE).view(np.float64)
-    probability = 2 - one_to_two  # a multiple of 2⁻⁵² in (0, 1]
-    cell = (probability.view(np.int64) >> CELL_SHIFT) - FIRST_CELL
-    probability *= SLOPES[cell]
-    probability += INTERCEPTS[cell]
-    return np.copysign(probability, words.view(np.float64))
+    bits = words & MANTISSA
+    bits |= ONE
+    probability = bits.view(np.float64)
+    np.subtract(2, probability, out=probability)  # a multiple of 2⁻⁵² in (0, 1]
+    cell = probability.view(np.int64) >> CELL_SHIFT
+    cell -= FIRST_CELL
+    # No cell is outside the tables; to say what would be done with one spares a copy.
+    factor = SLOPES.take(cell, mode="clip")
+    probability *= factor
+    INTERCEPTS.take(cell, mode="clip", out=factor)
+    probability += factor
+    return np.copysign(probability, words.view(np.float64), out=probability)
 
 
 def uniform(words: Bits) -> Floats:

@@ -19,13 +19,9 @@ from typing import Any
 from gradcheck.errors import RequestError, told
 from gradcheck.harness.block import Bench
 from gradcheck.harness.judging import judge_stretch
+from gradcheck.harness.pool import CALLS, FAILS, FREE, JUDGED, REFUSES
 from gradcheck.harness.process import keep_heap_mapped
 from gradcheck.harness.request import Request
-
-CALLS, JUDGED, REFUSES, FAILS, FREE = "calls", "judged", "refuses", "fails", "free"
-"""What a process tells: a call that it makes next, that a block is judged, what is wrong with the
-model, why it cannot go on, or what was found on its last stretch, if it had one, and that it may be
-given another."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +66,10 @@ class Job:
         return bench
 
 
-def serve(connection: Connection, job: Job) -> None:
-    """Judge the stretches that come, and send what was found; tell of every call before it is made.
+def serve(connection: Connection) -> None:
+    """Judge the stretches of the job that comes, and send what was found.
+
+    Every call of what somebody else wrote is told before it is made.
 
     Ends with the process that asked for it.
     """
@@ -80,7 +78,7 @@ def serve(connection: Connection, job: Job) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a model prints is no result
     keep_heap_mapped()
     try:
-        bench = job.bench()
+        bench = connection.recv().bench()
         bench.told = lambda call: connection.send((CALLS, call))
         connection.send((FREE, None))
         while True:

@@ -187,8 +187,12 @@ class Evaluation:
         largest = np.zeros(self.samples if rows is None else len(rows))
         for number in self._all_numbers:
             if rows is not None:
+                axis = max(number.hidden - 1, 0)
                 number = number.with_parts(
-                    [p[rows] if p.shape[:1] == (self.samples,) else p for p in number.parts]
+                    [
+                        part.take(rows, axis) if part.shape[axis:][:1] == (self.samples,) else part
+                        for part in number.parts
+                    ]
                 )
             with np.errstate(over="ignore", invalid="ignore"):
                 magnitude = number.magnitude

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gradcheck.adapters import normal_range
 from gradcheck.judge.definition import Definition
 from gradcheck.judge.evaluation import Bars, Evaluation, Values
+from gradcheck.judge.measures import ulp_of
 from gradcheck.model.model import Model
 from gradcheck.numbers.array import Choices
 from gradcheck.numbers.ball import EXACT, Ball
@@ -73,27 +74,19 @@ class Reference:
         return is_informative(self.value, self.bound)
 
     @cached_property
-    def _tells_everywhere(self) -> bool:
+    def tells_everywhere(self) -> bool:
+        """Whether every bound is informative, and no sample is on a kink."""
         return self.kink is None and bool(self.informative.all())
 
     @property
     def is_certain(self) -> bool:
-        """Whether no sample is on a kink, undefined, or told too little of."""
-        return self._tells_everywhere and not self.undefined
+        """Whether besides no sample is undefined, as far as one has looked."""
+        return self.tells_everywhere and not self.undefined
 
     @cached_property
     def ulp(self) -> Floats:
         """One unit in the last place of the reference, in the format under judgement."""
         return ulp_of(self.value, self.rounding)
-
-
-def ulp_of(value: Floats, rounding: Rounding) -> Floats:
-    """Return one unit in the last place of a format."""
-    exponent_bits = np.int64(0x7FF0_0000_0000_0000)
-    power_of_two = (value.view(np.int64) & exponent_bits).view(np.float64)
-    ulp = np.maximum(power_of_two, rounding.smallest_normal)
-    ulp *= 2 * rounding.unit_roundoff
-    return ulp
 
 
 def is_informative(value: Floats, bound: Floats) -> Mask:
@@ -145,7 +138,9 @@ class Passes(Evaluation):
         values = {name: array[: self.samples] for name, array in self._values.items()}
         definition = Definition(self.model, values, self.rounding)
         loss = np.broadcast_to(self.t["loss"].mid, (self.samples,))
-        definition.look(np.isnan(loss))
+        unknown = np.isnan(loss)
+        if unknown.any():
+            definition.look(unknown)
         return definition
 
     def bars(self, name: str, normal_range: tuple[float, float], own: bool = False) -> Bars:
@@ -158,9 +153,9 @@ class Passes(Evaluation):
 
     def _restricted(self, bars: Bars, rows: NDArray[np.int64]) -> Bars:
         """Let no comparison that the definition does not leave open excuse what is wrong."""
-        kinked = np.flatnonzero(bars.kink.reshape(len(rows), -1).any(axis=1))
-        if not len(kinked):
+        if not bars.kink.any():
             return bars
+        kinked = np.flatnonzero(bars.kink.reshape(len(rows), -1).any(axis=1))
         closed = kinked[~self.definition.is_open(rows[kinked])]
         kink = bars.kink.copy()
         kink[closed] = False
@@ -200,24 +195,26 @@ class Passes(Evaluation):
         `own` is as in `bars`.
         """
         bars = self.bars(name, normal_range, own)
-        stochastic: Mask | None = None
         overflow_risk = np.broadcast_to(self.overflow_risk(bars.value.ndim), bars.value.shape)
-        if self._kind != "ball" and (
-            self._kind == "stochastic"
-            or bars.kink.any()
-            or not is_informative(bars.value, bars.bound).all()
-        ):
-            stochastic = np.zeros(bars.value.shape, bool)
-            bars = Bars(*(np.array(part) for part in vars(bars).values()))
-            for rows, evaluation in self._scattered:
-                other = evaluation.bars(name, normal_range)
-                other = other if own else self._restricted(other, rows)
-                better = self._is_better(bars, rows, other)
-                for mine, new in zip(vars(bars).values(), vars(other).values(), strict=True):
-                    mine[rows] = np.where(better, new, mine[rows])
-                stochastic[rows] = better
-                overflow_risk = overflow_risk.copy()
-                overflow_risk[rows] = evaluation.overflow_risk(bars.value.ndim)
+        reference = self._reference(bars, overflow_risk, count)
+        if self._kind == "ball" or (self._kind == "auto" and reference.tells_everywhere):
+            return reference
+        stochastic = np.zeros(bars.value.shape, bool)
+        bars = Bars(*(np.array(part) for part in vars(bars).values()))
+        for rows, evaluation in self._scattered:
+            other = evaluation.bars(name, normal_range)
+            other = other if own else self._restricted(other, rows)
+            better = self._is_better(bars, rows, other)
+            for mine, new in zip(vars(bars).values(), vars(other).values(), strict=True):
+                mine[rows] = np.where(better, new, mine[rows])
+            stochastic[rows] = better
+            overflow_risk = overflow_risk.copy()
+            overflow_risk[rows] = evaluation.overflow_risk(bars.value.ndim)
+        return self._reference(bars, overflow_risk, count, stochastic if stochastic.any() else None)
+
+    def _reference(
+        self, bars: Bars, overflow_risk: Mask, count: int, stochastic: Mask | None = None
+    ) -> Reference:
         has_kink = bars.kink[:count].any()
         return Reference(
             bars.value[:count],
@@ -227,7 +224,7 @@ class Passes(Evaluation):
             bars.kink[:count] if has_kink else None,
             bars.center[:count] if has_kink else None,
             bars.reach[:count] if has_kink else None,
-            stochastic[:count] if stochastic is not None and stochastic.any() else None,
+            None if stochastic is None else stochastic[:count],
             self.definition,
         )
 

@@ -12,25 +12,24 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.judge.verdict import LABELS, Comparison, Positions, Verdict
+from gradcheck.judge.measures import (
+    BUCKETS,
+    FIRST_BUCKET,
+    ULPS_SHIFT,
+    UNMEASURED,
+    histogram_of,
+    measure,
+)
+from gradcheck.judge.verdict import LABELS, Comparison, Verdict
 
 Counts = NDArray[np.int64]
 Key = tuple[str, str, str]
 """Adapter, dtype, gradient."""
 
-ULPS_BITS = 6
-"""Buckets per binade, as a power of two: whole ulps up to 128 are exact, more to 1.6 %."""
-ULPS_SHIFT = 52 - ULPS_BITS  # a float64 has 52 bits below its exponent
-FIRST_BUCKET = int(np.array(2.0**-10).view(np.int64)) >> ULPS_SHIFT
-BUCKETS = 74 << ULPS_BITS  # from 2⁻¹⁰ to 2⁶⁴ ulps; the ends take what is beyond
-
 KINKS_KEPT = 3
 """Cases on kinks, the widest, from which one sees what a framework chooses there."""
 NANS_KEPT = 3
 """Cases that are not a number, the first ones."""
-
-UNMEASURED = -1.0
-"""Stands for the ulps of what neither agrees nor disagrees."""
 
 
 @dataclass(frozen=True)
@@ -192,16 +191,14 @@ def tally_comparison(
     `on_kinks` tells whether the samples were placed on kinks, where that verdict says something.
     """
     verdict, reference, counts = comparison.verdict, comparison.reference, comparison.counts
-    size, differing = verdict.size // len(verdict), comparison.differing
-    if differing is None:
-        ulps, ratio = comparison.ulps, comparison.ratio
-    else:  # where value and reference are one, neither has to be computed
-        ulps, ratio = comparison.measured(differing)
+    size = verdict.size // len(verdict)
+    if judged and counts[Verdict.AGREE] == verdict.size and reference.stochastic is None:
+        return _tally_agreement(comparison, start, keep)
+    ulps, ratio = comparison.ulps, comparison.ratio
     if not judged:
         counts = np.zeros_like(counts)
-        if differing is None:
-            unmeasured = (verdict == Verdict.OVERFLOW) | ~(comparison.distance < np.inf)
-            ulps[unmeasured] = ratio[unmeasured] = UNMEASURED
+        unmeasured = (verdict == Verdict.OVERFLOW) | ~(comparison.distance < np.inf)
+        ulps[unmeasured] = ratio[unmeasured] = UNMEASURED
     elif counts[Verdict.AGREE] + counts[Verdict.DISAGREE] < verdict.size:
         unmeasured = verdict >= Verdict.UNINFORMATIVE
         ulps[unmeasured] = ratio[unmeasured] = UNMEASURED
@@ -218,27 +215,7 @@ def tally_comparison(
         stochastic = int(np.count_nonzero(reference.stochastic))
 
     def case(position: int) -> Case:
-        sample, element = divmod(position, size)
-        by_chance = reference.stochastic is not None and reference.stochastic.flat[position]
-        low = high = np.nan
-        (far,), (share,) = comparison.measured(np.array([position]))
-        on_a_kink = reference.kink is not None and reference.kink.flat[position]
-        if on_a_kink and center is not None and reach is not None:
-            middle, half = float(center.flat[position]), float(reach.flat[position])
-            low, high = middle - half, middle + half
-        return Case(
-            sample=start + sample,
-            element=element,
-            verdict=LABELS[verdict.flat[position]] if judged else "",
-            value=float(comparison.value.flat[position]),
-            reference=float(reference.value.flat[position]),
-            bound=float(reference.bound.flat[position]),
-            ulps=float(far),
-            ratio=float(share),
-            bar="stochastic" if by_chance else "ball",
-            low=low,
-            high=high,
-        )
+        return _case(comparison, position, start, judged)
 
     nans: Counts = np.zeros(0, np.int64)
     if counts[Verdict.NAN]:
@@ -256,41 +233,74 @@ def tally_comparison(
         nans=tuple(map(case, nans.tolist())),
         stochastic=stochastic,
         samples=len(verdict),
-        judged_samples=_count_judged(comparison, on_kinks) if judged else 0,
+        judged_samples=_count_judged(verdict, on_kinks) if judged else 0,
         disagreeing_samples=len(np.unique(disagreeing // size)),
     )
-    position, largest = _largest(ratio if judged else ulps, differing)
-    if largest == UNMEASURED:
+    position = int(np.argmax(ratio if judged else ulps))
+    if ulps.flat[position] == UNMEASURED:
         return tally
-    histogram = _histogram(ulps.ravel())
-    histogram[0] += verdict.size - ulps.size
     return replace(
         tally,
-        histogram=histogram,
-        max_ulps=float(ulps.max(initial=0)),
-        max_ratio=largest if judged else np.nan,
+        histogram=histogram_of(ulps.ravel()),
+        max_ulps=float(ulps.max()),
+        max_ratio=float(ratio.flat[position]) if judged else np.nan,
         worst=case(position),
         disagreements=tuple(map(case, worst_first.tolist())),
     )
 
 
-def _largest(measure: NDArray[np.float64], differing: Positions | None) -> tuple[int, float]:
-    """Return where among all positions a measure is largest, the first of equals, and how large.
+def _tally_agreement(comparison: Comparison, start: int, keep: int) -> Tally:
+    """Reduce comparisons that all agree."""
+    size, reference, rows = comparison.verdict.size, comparison.reference, comparison.differing
+    expected, bound = reference.value.reshape(-1), reference.bound.reshape(-1)
+    if rows is None:
+        found = measure(comparison.distance.reshape(-1), expected, bound, reference.rounding)
+    else:
+        distance = np.abs(comparison.value.reshape(-1)[rows] - expected[rows])
+        found = measure(distance, expected[rows], bound[rows], reference.rounding)
+        found.histogram[0] += size - len(rows)
+        found.position = int(rows[found.position]) if found.max_ratio else 0
+    return Tally(
+        keep,
+        counts=comparison.counts,
+        histogram=found.histogram,
+        compared=size,
+        max_ulps=found.max_ulps,
+        max_ratio=found.max_ratio,
+        worst=_case(comparison, found.position, start),
+        samples=len(comparison.verdict),
+        judged_samples=len(comparison.verdict),
+    )
 
-    It is zero where nothing differs.
-    """
-    place = int(measure.argmax()) if measure.size else 0
-    largest = float(measure.flat[place]) if measure.size else 0.0
-    if differing is not None:
-        place = int(differing[place]) if largest else 0
-    return place, largest
+
+def _case(comparison: Comparison, position: int, start: int, judged: bool = True) -> Case:
+    """Keep one comparison, by its position in the flattened arrays."""
+    reference, verdict = comparison.reference, comparison.verdict
+    sample, element = divmod(position, verdict.size // len(verdict))
+    center, reach, low, high = reference.center, reference.reach, np.nan, np.nan
+    on_a_kink = reference.kink is not None and reference.kink.flat[position]
+    if on_a_kink and center is not None and reach is not None:
+        middle, half = float(center.flat[position]), float(reach.flat[position])
+        low, high = middle - half, middle + half
+    by_chance = reference.stochastic is not None and reference.stochastic.flat[position]
+    ulps, ratio = comparison.measured(position)
+    return Case(
+        sample=start + sample,
+        element=element,
+        verdict=LABELS[verdict.flat[position]] if judged else "",
+        value=float(comparison.value.flat[position]),
+        reference=float(reference.value.flat[position]),
+        bound=float(reference.bound.flat[position]),
+        ulps=ulps,
+        ratio=ratio,
+        bar="stochastic" if by_chance else "ball",
+        low=low,
+        high=high,
+    )
 
 
-def _count_judged(comparison: Comparison, on_kinks: bool) -> int:
+def _count_judged(verdict: NDArray[np.int8], on_kinks: bool) -> int:
     """Count the samples on which an element was judged."""
-    verdict, counts = comparison.verdict, comparison.counts
-    if counts[Verdict.AGREE] == verdict.size:
-        return len(verdict)
     judged = verdict <= Verdict.DISAGREE
     if on_kinks:
         judged |= verdict == Verdict.KINK
@@ -313,17 +323,3 @@ def _first(
 ) -> tuple[Case, ...]:
     """Return the first cases by rank, and by place where they are of one rank."""
     return tuple(sorted(cases, key=lambda case: (rank(case), *case.place))[:count])
-
-
-def _histogram(ulps: NDArray[np.float64]) -> Counts:
-    """Count by bucket; what was not measured is left out."""
-    bucket = ulps.view(np.int64) - (FIRST_BUCKET << ULPS_SHIFT)
-    bucket >>= ULPS_SHIFT
-    least = int(bucket.min(initial=0))
-    np.maximum(bucket, 0, out=bucket)
-    if bucket.max(initial=0) >= BUCKETS:
-        np.minimum(bucket, BUCKETS - 1, out=bucket)
-    counts = np.bincount(bucket, minlength=BUCKETS)
-    if least < -FIRST_BUCKET:  # the sign bit puts what was not measured before the first
-        counts[0] -= np.count_nonzero(ulps == UNMEASURED)
-    return counts

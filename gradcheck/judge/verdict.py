@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.judge.reference import Reference, ulp_of
+from gradcheck.judge.definition import Definition
+from gradcheck.judge.measures import ulp_of
+from gradcheck.judge.reference import Reference
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int8]
@@ -78,15 +80,15 @@ class Comparison:
         """The distance as a fraction of the bound; 0 where both are 0."""
         return _ratio(self.distance, self.reference.bound)
 
-    def measured(self, positions: Positions) -> tuple[Floats, Floats]:
-        """Return ulps and ratio at some positions in the flattened arrays."""
-        reference = self.reference
+    def measured(self, position: int) -> tuple[float, float]:
+        """Return ulps and ratio at one position in the flattened arrays."""
         value, expected, bound = (
-            array.reshape(-1)[positions] for array in (self.value, reference.value, reference.bound)
+            array.reshape(-1)[position : position + 1]
+            for array in (self.value, self.reference.value, self.reference.bound)
         )
         distance = _distance(value, expected)
-        ulp = ulp_of(expected, reference.rounding)
-        return _ulps(distance, ulp), _ratio(distance, bound)
+        ulps = _ulps(distance, ulp_of(expected, self.reference.rounding))
+        return ulps.item(), _ratio(distance, bound).item()
 
 
 def _distance(value: Floats, expected: Floats) -> Floats:
@@ -111,8 +113,12 @@ def _ratio(distance: Floats, bound: Floats) -> Floats:
     return ratio
 
 
-def compare(value: NDArray[Any], reference: Reference) -> Comparison:
-    """Judge an adapter's values against the reference's."""
+def compare(value: NDArray[Any], reference: Reference, extreme: bool = False) -> Comparison:
+    """Judge an adapter's values against the reference's.
+
+    Of `extreme` samples it is no news that something overflows: to a NaN, of inf − inf, or in the
+    definition alone, so that no derivative of it is worth anything.
+    """
     verdict = np.zeros(value.shape, np.int8)
     counts = np.zeros(len(Verdict), np.int64)
     counts[Verdict.AGREE] = verdict.size
@@ -140,6 +146,9 @@ def compare(value: NDArray[Any], reference: Reference) -> Comparison:
         settled = np.where(np.isfinite(reference.reach), settled, Verdict.UNINFORMATIVE)
         verdict[reference.kink] = settled[reference.kink]
     verdict[nan] = Verdict.NAN
+    if extreme:
+        verdict[nan & (reference.overflow_risk | ~(reference.bound < np.inf))] = Verdict.OVERFLOW
+        _excuse_overflows(verdict, reference.definition)
     if reference.definition is not None:
         reference.definition.look(_samples_in(nan))
         verdict[reference.definition.undefined[: len(verdict)]] = Verdict.UNINFORMATIVE
@@ -157,6 +166,17 @@ def _few_differing(value: NDArray[Any], reference: Reference) -> Positions | Non
     differs = value != reference.value
     few = np.count_nonzero(differs) <= FEW * differs.size
     return np.flatnonzero(differs) if few else None
+
+
+def _excuse_overflows(verdict: Codes, definition: Definition | None) -> None:
+    """Let what disagrees be an overflow where the definition's own bar has no end."""
+    fails = np.isin(verdict, (Verdict.DISAGREE, Verdict.NAN))
+    if definition is None or not fails.any():
+        return
+    definition.look(_samples_in(fails))
+    reach = (np.abs(definition.mid) + definition.rad)[: len(verdict)]
+    unbounded = ~(reach < np.inf).reshape((-1,) + (1,) * (verdict.ndim - 1))
+    verdict[fails & unbounded] = Verdict.OVERFLOW
 
 
 def _samples_in(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -38,6 +38,9 @@ class Domain:
         Whether any other number would do as well.
     needs_axis
         Whether a single number makes no sense.
+    nearest
+        From any finite numbers to admissible ones near them, each by itself; `None` if numbers
+        hang together, so that none can be changed alone.
     """
 
     description: str
@@ -46,6 +49,7 @@ class Domain:
     is_discrete: bool = False
     is_unbounded: bool = False
     needs_axis: bool = False
+    nearest: Callable[[Any], Any] | None = None
 
     def __repr__(self) -> str:
         return f"sampling.{self.description}"
@@ -58,9 +62,17 @@ def _are_numbers(*values: Any) -> bool:
     )
 
 
+def _any_number(x: Any) -> Any:
+    return x
+
+
 def positive() -> Domain:
     """Magnitudes of what would be drawn without this; never zero."""
-    return Domain("positive()", "", lambda x: np.where(x == 0, 1.0, np.abs(x)))
+
+    def transform(x: Floats) -> Floats:
+        return np.where(x == 0, 1.0, np.abs(x))
+
+    return Domain("positive()", "", transform, nearest=transform)
 
 
 def uniform(low: float, high: float) -> Domain:
@@ -68,7 +80,10 @@ def uniform(low: float, high: float) -> Domain:
     if not (_are_numbers(low, high) and low < high and isfinite(high - low)):
         raise RequestError("sampling.uniform", f"expected low < high, got {low!r} and {high!r}")
     return Domain(
-        f"uniform({low!r}, {high!r})", "uniform", lambda x: low + (high - low) * (x + 1) / 2
+        f"uniform({low!r}, {high!r})",
+        "uniform",
+        lambda x: low + (high - low) * (x + 1) / 2,
+        nearest=lambda x: np.clip(x, low, high),
     )
 
 
@@ -77,7 +92,11 @@ def normal(mean: float = 0.0, std: float = 1.0) -> Domain:
     if not (_are_numbers(mean, std) and std > 0):
         raise RequestError("sampling.normal", f"expected std > 0, got mean {mean!r}, std {std!r}")
     return Domain(
-        f"normal({mean!r}, {std!r})", "normal", lambda x: mean + std * x, is_unbounded=True
+        f"normal({mean!r}, {std!r})",
+        "normal",
+        lambda x: mean + std * x,
+        is_unbounded=True,
+        nearest=_any_number,
     )
 
 
@@ -85,7 +104,9 @@ def scaled(factor: float) -> Domain:
     """Multiply what would be drawn without this by a factor."""
     if not (_are_numbers(factor) and factor > 0):
         raise RequestError("sampling.scaled", f"expected a factor > 0, got {factor!r}")
-    return Domain(f"scaled({factor!r})", "", lambda x: factor * x, is_unbounded=True)
+    return Domain(
+        f"scaled({factor!r})", "", lambda x: factor * x, is_unbounded=True, nearest=_any_number
+    )
 
 
 def integers(low: int, high: int) -> Domain:
@@ -96,7 +117,13 @@ def integers(low: int, high: int) -> Domain:
     def transform(x: Floats) -> Floats:
         return np.asarray(np.minimum(low + np.floor((high - low) * (x + 1) / 2), high - 1))
 
-    return Domain(f"integers({low}, {high})", "uniform", transform, is_discrete=True)
+    return Domain(
+        f"integers({low}, {high})",
+        "uniform",
+        transform,
+        is_discrete=True,
+        nearest=lambda x: np.clip(np.rint(x), low, high - 1),
+    )
 
 
 def unit_norm() -> Domain:
@@ -125,14 +152,26 @@ def near(values: Floats, share: float = 0.125) -> Domain:
     """
     finite = np.where(np.isfinite(values), values, 0.0)
     size = finite if np.any(values) else np.ones_like(values)
-    return Domain(f"near(…, {share!r})", "uniform", lambda x: values + share * x * size)
+    reach = share * np.abs(size)
+    return Domain(
+        f"near(…, {share!r})",
+        "uniform",
+        lambda x: values + share * x * size,
+        nearest=lambda x: np.clip(x, values - reach, values + reach),
+    )
 
 
 def rounded(domain: Domain | None, dtype: Any) -> Domain:
     """Round what would be drawn to a coarser format, in which it stays."""
-    transform = domain.transform if domain else lambda x: x
+    transform = domain.transform if domain else _any_number
+    nearest = domain.nearest if domain else _any_number
+
+    def round_(x: Any) -> Any:
+        return np.asarray(x).astype(dtype).astype(np.float64)
+
     return Domain(
         domain.description if domain else "normal()",
         domain.base if domain else "",
-        lambda x: np.asarray(transform(x)).astype(dtype).astype(np.float64),
+        lambda x: round_(transform(x)),
+        nearest=nearest and (lambda x: round_(nearest(x))),
     )

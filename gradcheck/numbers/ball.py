@@ -130,6 +130,21 @@ class Ball(Number):
         """Midpoints, and radii unless all are zero."""
         return (self.mid,) if self.rad is EXACT else (self.mid, self.rad)
 
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """The midpoints' type."""
+        return self.mid.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One sample's."""
+        return self.mid.shape[self.hidden :]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of one sample."""
+        return self.mid.ndim - self.hidden
+
     def whole(self) -> tuple[Storage, ...]:
         """Midpoints and radii."""
         return self.mid, np.broadcast_to(self.rad, self.mid.shape)

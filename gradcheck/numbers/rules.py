@@ -57,10 +57,9 @@ def _product_spread(a: Operand, b: Operand) -> Floats:
     """Bound |a'·b' − a·b| ≤ |a|·rad b + |b|·rad a + rad a·rad b."""
     if a.rad is EXACT:
         return EXACT if b.rad is EXACT else np.abs(a.mid) * b.rad
-    spread = np.abs(b.mid)
     if b.rad is EXACT:
-        return spread * a.rad
-    spread = (spread + b.rad) * a.rad
+        return np.abs(b.mid) * a.rad
+    spread = (np.abs(b.mid) + b.rad) * a.rad  # NumPy reuses what has no name
     spread += np.abs(a.mid) * b.rad
     return spread
 
@@ -196,10 +195,10 @@ def _circular_spread(slope: Floats, rad: Floats, rounding: Rounding) -> Floats:
         return EXACT
     spread = np.asarray(np.abs(slope))
     spread += rounding.library_error  # of the slope itself, whose magnitude is 1 at most
-    spread += rad / 2
+    spread += rad * 0.5
     spread *= rad
-    np.minimum(spread, 2, out=spread)
-    if rad.size and not rad.max() < np.inf:
+    if rad.size and not spread.max() <= 2:
+        np.minimum(spread, 2, out=spread)
         spread[~(rad < np.inf)] = np.inf
     return spread
 

@@ -305,15 +305,37 @@ class Stochastic(Number):
                 result[1:][:, bends[0]] = np.nan
         rounding = finest(operands, whole=True)
         error = rounding.unit_roundoff * np.sqrt(variance)
-        return self._perturbed(result, error, operands, rounding)
+        lost, overflows = self._beyond(function, operands, terms, rounding)
+        result[1:][:, overflows] = np.nan
+        return self._perturbed(result, error + lost, operands, rounding)
+
+    @staticmethod
+    def _beyond(
+        function: Function, operands: Sequence[Stochastic], terms: int, rounding: Rounding
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return what products and partial sums may lose that underflow, and where one overflows.
+
+        However large, or near to zero, their sum is. The infinity of an operand is no overflow.
+        """
+        sizes = [np.abs(_floats(o.mid))[None] if o.hidden else np.abs(o.mid) for o in operands]
+        sizes = [np.where(np.isinf(size), 0.0, size) for size in sizes]
+        reach = np.asarray(function(*sizes))
+        present = np.asarray(function(*((size != 0).astype(np.float64) for size in sizes)))
+        underflow = rounding.smallest_normal * terms / rounding.unit_roundoff
+        lost = np.where((present != 0) & (reach < underflow), terms * rounding.smallest_normal, 0.0)
+        return lost, (reach > rounding.largest)[0]
 
     def _perturbed(
         self, result: Floats, error: Floats, operands: Sequence[Stochastic], rounding: Rounding
     ) -> Stochastic:
         """Add the error with a random sign, and a flush to zero where one is possible."""
-        subnormal = (np.abs(result) < rounding.smallest_normal) & (result != 0)
-        error = np.where(subnormal, np.maximum(np.abs(result), error), error)
+        size = np.abs(result)
+        subnormal = (size < rounding.smallest_normal) & (result != 0)
+        spacing = 2 * rounding.unit_roundoff * rounding.smallest_normal
+        error = np.where(subnormal, np.maximum(np.maximum(size, spacing), error), error)
         error = np.where(np.isinf(result), 0.0, error)
+        overflows = ((size > rounding.largest) & ~np.isinf(result)).any(axis=0)
+        result[1:][:, overflows] = np.nan
         result[1:] += self.noise.errors(result[1:].shape) * error[1:]
         return self._result(result, operands, rounding)
 

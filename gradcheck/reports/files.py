@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 def contents_of(report: Report) -> dict[str, str]:
     """Return what to write: `summary.csv`, `discrepancies.csv`, `diagnosis.csv` and `run.json`.
 
-    Of a function of PyTorch or JAX `contract.csv` as well.
+    Of a function of PyTorch or JAX `contract.csv` as well, and `search.csv` if there was a search.
     """
     contract = {"contract.csv": report.contract.to_csv(index=False)}
+    search = {"search.csv": report.search.to_csv(index=False)}
     return {
         "summary.csv": report.summary.to_csv(index=False),
         "discrepancies.csv": report.discrepancies.to_csv(index=False),
         "diagnosis.csv": report.diagnosis.to_csv(index=False),
         **(contract if len(report.contract) else {}),
+        **(search if report.run["search"]["samples"] else {}),
         FACTS: json.dumps(report.run, indent=2) + "\n",
     }
 

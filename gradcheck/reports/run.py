@@ -35,6 +35,7 @@ def find_reasons(run: Mapping[str, Any]) -> list[str]:
     broken = [point for point in run["contract"] if point["verdict"] in FAILS]
     failing = run["audit"]["recorded"] and not run["audit"]["refuted"]
     failing = failing and run["audit"]["unexplained"]
+    searched = run["search"]["disagreements"]
     short = list(dict.fromkeys(short["gradient"] for short in run["judged"]["short"]))
     strict = not run["request"]["allow_uninformative"]
     failed = f"{', '.join(run['errors'][:3])}{' and others' * (len(run['errors']) > 3)} failed"
@@ -48,6 +49,7 @@ def find_reasons(run: Mapping[str, Any]) -> list[str]:
         (failing, f"on {failing:,} samples the gradients are not those of the function"),
         (counts[DEFECT], f"{counts[DEFECT]:,} bounds were too narrow"),
         (run["failed"], f"the {' and the '.join(run['failed'])} failed"),
+        (searched, f"the search found {searched:,} disagreements"),
         (broken, f"{len(broken)} points of the calling contract fail"),
         (strict and short, f"too little was judged of {', '.join(short)}"),
         (strict and not run["judged"]["adapters"], "no adapter is held to the bound"),

@@ -20,6 +20,7 @@ from gradcheck.judge.tally import Case, Key, Tally
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.model.model import Model, label
 from gradcheck.reports.run import DEFECT, find_reasons, run_facts
+from gradcheck.reports.searched import Findings, search_facts
 from gradcheck.truth.audit import REFEREE
 from gradcheck.truth.confidence import share_below
 from gradcheck.truth.referee import NEITHER, REFERENCE, Ruling, Rulings
@@ -39,7 +40,7 @@ DIAGNOSIS_COLUMNS = [
 ]  # fmt: skip
 CONTRACT_COLUMNS = ["situation", "verdict", "message"]
 NO_RULING = Ruling("", "")
-NO_RULINGS, NO_DIAGNOSIS = Rulings(), Diagnosis()
+NO_RULINGS, NO_DIAGNOSIS, NO_FINDINGS = Rulings(), Diagnosis(), Findings()
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class Report:
     contract
         Of a function of PyTorch or JAX one row per situation in which it was called: the columns
         of `contract.csv`.
+    search
+        What a search found, as `discrepancies`, and the goal that led there: the columns of
+        `search.csv`.
     """
 
     overview: pd.DataFrame
@@ -70,6 +74,7 @@ class Report:
     diagnosis: pd.DataFrame
     run: Mapping[str, Any]
     contract: pd.DataFrame = field(default_factory=pd.DataFrame)
+    search: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def agrees(self) -> bool:
@@ -91,12 +96,14 @@ def tabulate(
     diagnosis: Diagnosis = NO_DIAGNOSIS,
     failed: Mapping[str, str] = MappingProxyType({}),
     contract: Sequence[Any] = (),
+    findings: Findings = NO_FINDINGS,
 ) -> Report:
     """Turn what was found into tables.
 
     `failed` holds what a later stage raised, by its name; `contract` what became of a function in
-    each situation.
+    each situation; `findings` are those of a search.
     """
+    searched = _searched(model, request, findings)
     summary = pd.DataFrame(
         [
             {"adapter": key[0], "dtype": key[1], "gradient": key[2]}
@@ -113,9 +120,22 @@ def tabulate(
         discrepancies=_cases(model, request, outcome, rulings),
         diagnosis=_diagnosis(model, diagnosis.findings),
         run=run_facts(model, request, outcome, rulings, diagnosis, summary, failed)
-        | {"contract": [point._asdict() for point in contract]},
+        | {"contract": [point._asdict() for point in contract]}
+        | {"search": search_facts(findings, searched)},
         contract=pd.DataFrame(contract, columns=CONTRACT_COLUMNS),
+        search=searched,
     )
+
+
+def _searched(model: Model, request: Request, findings: Findings) -> pd.DataFrame:
+    """Tabulate what a search found, as what the random samples showed."""
+    table = _cases(model, request, findings.disputed, findings.rulings)
+    goals = [
+        findings.search.goals.get((dtype, sample), "")
+        for dtype, sample in zip(table["dtype"], table["sample"], strict=True)
+    ]
+    table.insert(0, "goal", pd.Series(goals, dtype=object))
+    return table
 
 
 def _labels(model: Model) -> list[str]:

@@ -19,6 +19,7 @@ from gradcheck.harness.request import DTYPES, Request
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.reports.plain import Plain
 from gradcheck.reports.run import FAILS, find_reasons
+from gradcheck.reports.searched import FAILING
 from gradcheck.signals import STDERR, tidied
 from gradcheck.truth.confidence import LEVEL
 
@@ -109,6 +110,7 @@ def print_findings(
     _print_shortfalls(console, report.run)
     if (report.discrepancies["verdict"].isin(["disagree", "defect"])).any():
         _print_worst_cases(console, report, source)
+    _print_search(console, report, source)
     _print_diagnosis(console, report, source)
     _print_contract(console, report)
     _print_kinks(console, report)
@@ -257,21 +259,47 @@ def _print_worst_cases(console: Console, report: Report, source: str) -> None:
     if total:
         console.print(f"Disagreements by gradient: {total}.", style="bold")
     worst = disputed.sort_values("ulps", ascending=False, kind="stable")
-    for case in worst.drop_duplicates("sample").head(CASES_SHOWN).to_dict("records"):
+    _print_cases(console, worst.drop_duplicates("sample"), report, source)
+    rows = report.run["request"]["rows"]
+    if (report.summary["disagree"] > rows).any():
+        console.print(f"Tabulated: of each adapter, dtype and gradient the worst {rows}.")
+
+
+def _print_cases(console: Console, cases: pd.DataFrame, report: Report, source: str) -> None:
+    for case in cases.head(CASES_SHOWN).to_dict("records"):
         element = case["element"]
+        command = _replay_command(report, case, source) if source else ""
         lines = [
             f"  sample {case['sample']}, {case['dtype']}: ∂ℓ/∂{case['gradient']}{element} is "
             f"{case['reference']:.9g} ± {case['bound']:.1e}, but {case['value']:.9g} by "
             f"{case['adapter']}",
-            *([f"    {_replay_command(report, case, source)}"] if source else []),
+            *([f"    {command}"] if command else []),
         ]
         if case["truth"]:
             lines.insert(1, f"    the truth is {case['truth']}; culprit: {case['culprit']}")
         for line in lines:
             console.print(line, soft_wrap=True)
-    rows = report.run["request"]["rows"]
-    if (report.summary["disagree"] > rows).any():
-        console.print(f"Tabulated: of each adapter, dtype and gradient the worst {rows}.")
+
+
+def _print_search(console: Console, report: Report, source: str) -> None:
+    """Say what a search found, apart from the random samples."""
+    facts = report.run["search"]
+    if not facts["samples"]:
+        return
+    found = report.search[report.search["verdict"].isin(FAILING)]
+    by_goal = ", ".join(f"{name} {count}" for name, count in found["goal"].value_counts().items())
+    console.print(
+        f"Search: {facts['samples']:,} samples more, {facts['new_branches']:,} new combinations of "
+        f"branches; "
+        + (
+            f"{len(found):,} disagreements kept ({by_goal})."
+            if len(found)
+            else "nothing disagrees."
+        ),
+        style="bold" if len(found) else None,
+    )
+    worst = found.sort_values("ulps", ascending=False, kind="stable")
+    _print_cases(console, worst.drop_duplicates("sample"), report, source)
 
 
 def _print_diagnosis(console: Console, report: Report, source: str) -> None:
@@ -292,7 +320,7 @@ def _print_diagnosis(console: Console, report: Report, source: str) -> None:
         elif row["counterexample"]:
             lines.append("  simplest counterexample:")
             lines.append(f"    gradcheck trace {source}{option} --at {row['counterexample']}")
-        elif row["quantity"].startswith("d."):
+        elif row["quantity"].startswith("d.") and row["sample"] < report.run["request"]["samples"]:
             lines.append("  clearest counterexample:")
             lines.append(f"    {_sample_command(report, source, row['sample'], dtype)}")
         for line in lines:
@@ -398,6 +426,8 @@ def _replay_command(report: Report, case: Mapping[Hashable, Any], source: str) -
     if 0 < len(leaves) <= FEW_NUMBERS:
         point = ",".join(f"{name}={case[name]!r}" for name in leaves)
         return f"gradcheck trace {source} --dtypes {case['dtype']} --at {point}"
+    if case["sample"] >= report.run["request"]["samples"]:
+        return ""  # a search's, of which search.csv has the numbers
     return _sample_command(report, source, case["sample"], case["dtype"])
 
 

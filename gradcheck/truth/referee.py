@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
@@ -122,7 +122,9 @@ def referee(
     by_case: dict[tuple[Key, Case], Ruling] = {}
     left, audited, unsupported = 0, Audit(), ""
     try:
-        by_case, left = _rule_on_cases(model, request, outcome, lambda done: progress(done / 2))
+        by_case, left = rule_on(
+            model, request, outcome, _in_turn(outcome), lambda done: progress(done / 2)
+        )
         times.append(time.perf_counter())
         audited = audit(model, request, outcome, lambda done: progress((1 + done) / 2))
     except UnsupportedOperationError as error:
@@ -132,18 +134,26 @@ def referee(
     return Rulings(by_case, left, audited, unsupported, spent)
 
 
-def _rule_on_cases(
-    model: Model, request: Request, outcome: Outcome, progress: Callable[[float], None]
-) -> tuple[dict[tuple[Key, Case], Ruling], int]:
-    """Go round adapters, dtypes and gradients, the worst case of each first.
-
-    Adapters that disagree about the same number share one derivative and one unit of the budget.
-    """
+def _in_turn(outcome: Outcome) -> list[tuple[Key, Case]]:
+    """Go round adapters, dtypes and gradients, the worst case of each first."""
     groups = [
         [(key, case) for case in (*tally.nans, *tally.disagreements)]
         for key, tally in outcome.tallies.items()
     ]
-    in_turn = [entry for turn in zip_longest(*groups) for entry in turn if entry is not None]
+    return [entry for turn in zip_longest(*groups) for entry in turn if entry is not None]
+
+
+def rule_on(
+    model: Model,
+    request: Request,
+    outcome: Outcome,
+    in_turn: Sequence[tuple[Key, Case]],
+    progress: Callable[[float], None],
+) -> tuple[dict[tuple[Key, Case], Ruling], int]:
+    """Rule on cases in this order; return also how many were left, for lack of budget.
+
+    Adapters that disagree about the same number share one derivative and one unit of the budget.
+    """
     witnesses: dict[tuple[str, int], Witness] = {}
     matters: dict[tuple[str, str, int, int], Matter] = {}
     brought = []

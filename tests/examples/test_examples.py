@@ -28,7 +28,7 @@ INFORMATIVE = {"attention": 0.91, "gelu": 0.97}
 with the first query's zeros, and far below 0 GELU's derivative is lost in rounding."""
 EVERY = bool(os.environ.get("GRADCHECK_EVERY_FAULT"))
 QUICK = {
-    "samples": 100,
+    "samples": 30,
     "adapters": ["complex-step"],
     "dtypes": ["float64"],
     "bars": "ball",

@@ -18,13 +18,13 @@ MISPRINT = load_model("chain-misprint")
 def drawn(monkeypatch):
     """Record which samples are drawn: dtype, first number and how many."""
     calls = []
-    honest = drawing.draw_samples
+    honest = drawing._declared
 
-    def draw(shapes, seed, start, count, distribution="normal", scale=1.0, dtype=np.float64):
-        calls.append((dtype, start, count))
-        return honest(shapes, seed, start, count, distribution, scale, dtype)
+    def declared(model, numbers, seed, start, dtype):
+        calls.append((dtype, start, len(next(iter(numbers.values())))))
+        return honest(model, numbers, seed, start, dtype)
 
-    monkeypatch.setattr(drawing, "draw_samples", draw)
+    monkeypatch.setattr(drawing, "_declared", declared)
     return calls
 
 

@@ -73,7 +73,7 @@ def test_a_deep_forward_fault_is_not_blamed_on_the_backward_pass():
         network.forward(xp, v, t)
         t.loss = 1.5 * t.loss
 
-    model = replace(DEEP, forward=forward)
+    model = replace(network.build(20, 16), forward=forward)
     found = diagnose(model, draw_model(model, 0, 0, 3)).findings
     assert all(finding.part == "forward" for finding in found)
 

@@ -61,7 +61,7 @@ def test_it_is_said_when_not_every_disagreement_is_tabulated(printed):
     assert not says(rows=50)
 
 
-@pytest.mark.parametrize("reason", ["expected shape [2, 3]", "[bold] is no shape", "x" * 300])
+@pytest.mark.parametrize("reason", ["expected shape [2, 3]", "[bold] is no shape", "x" * 150])
 def test_the_reason_of_an_error_is_told_to_the_letter(reason, printed, register, altered):
     def fail(found, values):
         raise ValueError(reason)

@@ -15,7 +15,7 @@ def test_every_public_function_has_a_name():
     }
 
 
-@pytest.mark.parametrize("name", ["jax.numpy.sin", "jax.numpy.linalg.solve"])
+@pytest.mark.parametrize("name", ["jax.numpy.sin", "jax.numpy.linalg.norm"])
 def test_a_function_is_judged_in_both_formats(name):
     rows = check_jax_operator(name)
     assert [row["dtype"] for row in rows] == ["float64", "float32"]
@@ -27,10 +27,10 @@ def test_a_function_is_judged_in_both_formats(name):
 
 
 def test_what_has_no_rule_is_refused_by_name():
-    (row, _) = check_jax_operator("jax.scipy.special.gammaincc")
+    (row, _) = check_jax_operator("jax.numpy.linalg.eigh")
     assert row["inputs"] > 0
     assert not row["judged"]
-    assert row["refused"] == "igammac"
+    assert row["refused"] == "eigh"
 
 
 @pytest.mark.parametrize(
