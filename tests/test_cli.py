@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 
 from gradcheck.cli import main
+from gradcheck.errors import UnfinishedError
+from gradcheck.reports.folder import OutputFolder
 
 ROOT = Path(__file__).parents[1]
 LITTLE = ["--referee-limit", "5", "--audit", "0"]
@@ -187,6 +189,13 @@ WRONG = [
     ("sweep --samples 0", "--samples: expected at least 1, got 0"),
     ("sweep --samples -3", "--samples: expected at least 1, got -3"),
     ("sweep --samples abc", "--samples: expected a whole number, got 'abc'"),
+    (f"sweep --samples {'9' * 31}", "--samples: expected at most 9,007,199,254,740,992, got 999"),
+    (f"sweep --samples {'9' * 5000}", "…(5,002 characters)…"),
+    ("sweep --workers 1000000000", "--workers: expected at most 4,096, got 1000000000"),
+    (f"sweep --rows {'9' * 20}", "--rows: expected at most 2,147,483,648"),
+    ("sweep --output=", "--output: expected a path, got ''"),
+    ("sweep network --option width=1000000", "network has 5000005000000 inputs and parameters"),
+    ("sweep network --option depth=100000", "--option: expected depth to be at most 1000"),
     ("sweep --samples 1.5", "--samples: expected a whole number, got '1.5'"),
     ("sweep --scale 0", "--scale: expected a number above 0"),
     ("sweep --scale -1", "--scale: expected a number above 0"),
@@ -268,6 +277,61 @@ def test_asking_for_an_adapter_whose_framework_is_missing_tells_how_to_install_i
     )
     assert captured.out == ""
     assert not (folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("[/red] lost\n\x1b[0m"), r"unexpected RuntimeError: [/red] lost \x1b[0m ("),
+        (MemoryError(), "out of memory; earlier results are untouched"),
+        (SystemExit(0), "unexpected SystemExit: 0 ("),
+        (GeneratorExit(), "unexpected GeneratorExit ("),
+        (UnfinishedError("it hangs"), "it hangs; earlier results are untouched"),
+        (OSError(5, "Input/output error"), "unexpected OSError: [Errno 5] Input/output error"),
+    ],
+)
+def test_a_run_that_cannot_be_finished_is_status_3_in_one_line(
+    error, said, folder, capsys, monkeypatch
+):
+    def fail(*arguments, **settings):
+        raise error
+
+    monkeypatch.setattr("gradcheck.api.stages", fail)
+    before = tree(folder)
+    assert main(["sweep"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith(f"gradcheck: {said}")
+    assert line.endswith("; earlier results are untouched")
+    assert tree(folder) == before
+
+
+def test_an_unexpected_error_is_shown_in_full_where_that_is_asked_for(folder, capsys, monkeypatch):
+    monkeypatch.setattr("gradcheck.api.stages", lambda *_, **settings: 1 / 0)
+    monkeypatch.setenv("GRADCHECK_TRACEBACK", "1")
+    assert main(["sweep"]) == 3
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_what_was_found_is_printed_if_it_cannot_be_written(folder, capsys, monkeypatch):
+    def fail(*arguments):
+        raise UnfinishedError("out cannot be written")
+
+    monkeypatch.setattr("gradcheck.reports.folder.OutputFolder.write", fail)
+    assert main(["sweep", "chain-misprint", *QUICK]) == 3
+    captured = capsys.readouterr()
+    assert "First wrong line" in captured.out
+    assert "Written to" not in captured.out
+    assert captured.err == ("gradcheck: out cannot be written; earlier results are untouched\n")
+
+
+def test_a_second_sweep_into_one_folder_is_refused_in_one_line(folder, capsys):
+    with OutputFolder(Path("out")):
+        assert main(["sweep", *QUICK, "--output", "out"]) == 2
+    assert capsys.readouterr().err == (
+        "gradcheck: --output: another sweep is writing to out; name another folder, or wait\n"
+    )
 
 
 # --- what is printed

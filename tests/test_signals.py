@@ -156,7 +156,34 @@ def test_ctrl_c_during_an_import_is_status_130_in_one_line(library, tmp_path):
     assert len(errors.splitlines()) == 1
     assert errors.startswith("gradcheck: interrupted")
     assert "Written" not in output
-    assert not (tmp_path / "out").exists()
+    assert {path.name for path in (tmp_path).rglob("*")} <= {"out", ".checkpoint"}
+
+
+RAISING = """
+from dataclasses import replace
+from gradcheck.examples import chain
+
+def backward(xp, v, t, d):
+    raise KeyboardInterrupt
+
+RAISING = replace(chain.MODEL, backward=backward)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("raise KeyboardInterrupt", "raising.py does not import: line 1: KeyboardInterrupt"),
+        (RAISING, "EndedError: KeyboardInterrupt() would end the process"),
+    ],
+)
+def test_a_keyboard_interrupt_that_a_model_raises_itself_is_its_mistake(text, reason, tmp_path):
+    (tmp_path / "raising.py").write_text(text)
+    process = started(["sweep", "raising.py", "--workers", "1"], tmp_path)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (2, "")
+    (line,) = errors.splitlines()
+    assert reason in line
 
 
 def test_a_signal_while_files_change_waits_until_they_have(tmp_path):
