@@ -10,7 +10,7 @@ import pytest
 
 from gradcheck.cli import main
 
-LINES = int(os.environ.get("GRADCHECK_COMMAND_LINES", "150"))
+LINES = int(os.environ.get("GRADCHECK_COMMAND_LINES", "100"))
 """More of them take longer: 2,000 about as many tenths of a second."""
 BATCHES = 10
 

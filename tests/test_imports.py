@@ -111,8 +111,9 @@ LOOKING = replace(chain.MODEL, backward=backward)
 """
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize(("asked", "other"), [("torch", "jax"), ("jax", "torch")])
+@pytest.mark.parametrize(
+    ("asked", "other", "workers"), [("torch", "jax", "1"), ("jax", "torch", "2")]
+)
 def test_a_sweep_imports_the_frameworks_asked_for_and_pandas_when_a_table_is_made(
     asked, other, workers, tmp_path
 ):

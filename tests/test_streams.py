@@ -11,7 +11,9 @@ import pytest
 
 from gradcheck.streams import Output
 
-SWEEP = "--samples 20 --dtypes float64 --adapters complex-step --audit 0 --referee-limit 0"
+SWEEP = (
+    "--samples 20 --dtypes float64 --adapters complex-step --audit 0 --referee-limit 0 --workers 1"
+)
 FULL = "gradcheck: standard output cannot be written (No space left on device)"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
@@ -34,6 +36,7 @@ def shell(command, cwd, timeout=60):
         (">&-", 0, ""),
         ("2>&-", 0, ""),
         ("<&- >&- 2>&-", 0, ""),
+        ("--workers 2 <&- >&- 2>&-", 0, ""),
         ("2>/dev/full", 0, ""),
         (">/dev/full", 3, FULL),
         (">/dev/full 2>/dev/full", 3, ""),
