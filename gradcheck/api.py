@@ -21,7 +21,6 @@ from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
 from gradcheck.reports.searched import Findings
-from gradcheck.reports.tables import Report, tabulate
 from gradcheck.stopwatch import Stopwatch
 from gradcheck.suggestions import nearest
 from gradcheck.truth.evidence import Evidence, evidence
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from gradcheck.capture.case import Case
     from gradcheck.capture.model import CapturedModel
     from gradcheck.capture.situations import Point
+    from gradcheck.reports.tables import Report
 
 
 def sweep(
@@ -104,6 +104,8 @@ def stages(
     watch = Stopwatch()
     with watch.timed("sweep"):
         outcome = run_sweep(model, request, progress, block, execution)
+    from gradcheck.reports.tables import tabulate  # pandas takes a quarter of a second
+
     yield tabulate(model, request, outcome)
     with watch.timed("search"):
         searched, ruled = search(model, request, outcome, progress), Rulings()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from gradcheck.model.model import Model
 
 AGREED, DISAGREED = 0, 1
+LONGEST_TIMEOUT = 1e6
+"""Seconds: what a system waits is counted in milliseconds of 31 bits."""
 
 
 def sweep(options: argparse.Namespace) -> int:
@@ -46,6 +48,7 @@ def _sweep(options: argparse.Namespace, request: Request, pool: Pool) -> int:
     with OutputFolder(options.output or Path("results") / model.name) as folder:
         _note_broken(request, model)
         told: list[Callable[[float], None]] = []
+        notes: list[str] = []
         execution = Execution(
             options.model,
             _merged(options.option),
@@ -55,12 +58,19 @@ def _sweep(options: argparse.Namespace, request: Request, pool: Pool) -> int:
             folder.checkpoint,
             options.resume,
             options.full,
-            _note,
+            notes.append,
         )
-        reports = stages(model, request, lambda fraction: told[-1](fraction), execution=execution)
+
+        def tell(fraction: float) -> None:
+            while notes:  # not before: the request may be refused until something is done
+                print(f"gradcheck: {one_line(notes.pop(0))}", file=sys.stderr)
+            told[-1](fraction)
+
+        reports = stages(model, request, tell, execution=execution)
         with progress_bar() as progress:
             told.append(progress)
             first = next(reports)
+            tell(1.0)
         print_verdicts(first)
         print(end="", flush=True)  # what comes may be interrupted
         with progress_bar("settling") as progress:
@@ -82,16 +92,15 @@ def _check_places(options: argparse.Namespace) -> None:
     """Find out before any work where a sweep cannot write or be done."""
     from gradcheck.harness.full import check_target
 
-    if not options.timeout > 0:
-        raise RequestError("timeout", f"expected a number above 0, got {options.timeout:g}")
+    if not 0 < options.timeout <= LONGEST_TIMEOUT:
+        raise RequestError(
+            "timeout",
+            f"expected a number above 0, at most {LONGEST_TIMEOUT:g}, got {options.timeout:g}",
+        )
     if options.full is not None:
         if options.dask:
             raise RequestError("full", "is written on one machine; leave out --dask")
         check_target(options.full)
-
-
-def _note(text: str) -> None:
-    print(f"gradcheck: {one_line(text)}", file=sys.stderr)
 
 
 def _request(options: argparse.Namespace) -> Request:

@@ -19,8 +19,7 @@ NASTY = [
     "\x07", "\u202eright\u2066", "[bold]x[/red]", ":smile:", "{0}%s%(default)s", "a\nb\tc", "é∂ℓ",
     "😀", "~", "$HOME", "*", "../..", "/", ".", "..", "con", "%00", "\u2028", "'\"`", "\\", "=",
     "==", ",", "[", "[0,", "x=[1,2]", "1/0", "0x1F", "1e400", "１２x", "None", "True", "()",
-    "@file",
-    "a" * 300 + ".py",
+    "@file", "a" * 300 + ".py",
 ]  # fmt: skip
 """Texts that are nothing that anybody can have meant, for whatever they are given."""
 
@@ -61,8 +60,8 @@ WRONG_FILES = {
 WRONG_MODELS = [
     *WRONG_FILES, "chian", "", "folder.py", "pipe.py", "binary.py", "missing.py", "mine.py:",
     "made.py", "mine.py:NAME", "mine.py:replace", "made.py:int", "made.py:build:x", "several.py:x",
-    "mine.PY",
-    "chain.py:MODEL", "network:build", "/dev/null", "/dev/stdin", "https://example.org/model.py",
+    "mine.PY", "chain.py:MODEL", "network:build", "/dev/null", "/dev/stdin",
+    "https://example.org/model.py",
 ]  # fmt: skip
 
 GOOD = {
@@ -76,7 +75,7 @@ GOOD = {
     "--referee-limit": ["0", "1", "2"],
     "--audit": ["0", "0.0", "1e-9"],
     "--bars": ["auto", "ball", "stochastic"],
-    "--timeout": ["1", "60", "1e9", "0.5"],
+    "--timeout": ["1", "60", "1e6", "0.5"],
     "--output": ["out", "./out", "out/deep/er", "results", "odd [b] :smile:", "link"],
 }
 WRONG = {
@@ -92,7 +91,7 @@ WRONG = {
     "--referee-limit": ["-1", "1e3", "9" * 31],
     "--audit": ["-0.1", "1.1", "nan", "inf"],
     "--bars": ["", "balls"],
-    "--timeout": ["0", "-1", "nan"],
+    "--timeout": ["0", "-1", "nan", "inf", "1e7"],
     "--output": ["", "file", "file/below", "/proc/new", "/dev/null", "nowhere", "a" * 300],
 }
 WRONG["--adapters"].remove("complex-step,")
@@ -177,7 +176,7 @@ def _comparison(line, chance, sane, command):
         _setting(line, chance, sane, chance.choice(["--adapters", "--workers"]))
     if not sane and chance.random() < 0.1:
         line.add(chance.choice(UNKNOWN), wrong=True)
-    if "--adapters" not in line.arguments:
+    if not any(argument.startswith("--adapters") for argument in line.arguments):
         line.add(
             "--adapters", "complex-step" if model not in CHAINS else "closed-form,complex-step"
         )
@@ -188,7 +187,7 @@ def _comparison(line, chance, sane, command):
 
 
 def _setting(line, chance, sane, name):
-    if name in line.arguments:
+    if any(argument.partition("=")[0] == name for argument in line.arguments):
         return
     right = name in GOOD and (sane or chance.random() < 0.5)
     value = chance.choice(GOOD[name] if right else WRONG[name] + _nasty(name))
@@ -201,8 +200,10 @@ def _setting(line, chance, sane, name):
 
 
 def _nasty(name):
-    """Return what is nasty and no path: of these there are good ones."""
-    return ["a\0b", "x/" * 3000] if name == "--output" else NASTY
+    """Return what is nasty and wrong here: any text may be a path, and long numbers be a seed."""
+    if name == "--output":
+        return ["a\0b", "x/" * 3000]
+    return NASTY[1:] if name == "--seed" else NASTY
 
 
 def _sweep(line, chance, sane, model):

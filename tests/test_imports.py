@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -21,6 +22,13 @@ SWEEP = """
 from gradcheck.cli import main
 status = main(['sweep', '--samples', '100', '--output', 'out'])
 """
+
+
+SHOW = "import sys\nprint(*{name.partition('.')[0] for name in sys.modules})"
+
+
+def indented(code):
+    return textwrap.indent(code, "    ")
 
 
 def python(code, cwd):
@@ -85,6 +93,46 @@ def test_a_missing_framework_that_was_asked_for_is_a_wrong_request(tmp_path):
         "print(errors.getvalue())\n"
     )
     assert "install it with: python -m pip install torch" in python(code, tmp_path)
+
+
+LOOKING = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from gradcheck.examples import chain
+
+def backward(xp, v, t, d):
+    names = {name.partition(".")[0] for name in sys.modules}
+    with Path("modules").open("a") as file:
+        print(*names & {"torch", "jax", "pandas", "pyarrow"}, file=file)
+    chain.backward(xp, v, t, d)
+
+LOOKING = replace(chain.MODEL, backward=backward)
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(("asked", "other"), [("torch", "jax"), ("jax", "torch")])
+def test_a_sweep_imports_the_frameworks_asked_for_and_pandas_when_a_table_is_made(
+    asked, other, workers, tmp_path
+):
+    pytest.importorskip(asked)
+    (tmp_path / "looking.py").write_text(LOOKING)
+    sweep = SWEEP.replace(
+        "'--samples'",
+        f"'looking.py', '--workers', '{workers}', '--dtypes', 'float64', '--audit', '0',"
+        f"'--adapters', '{asked}', '--samples'",
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", f"if __name__ == '__main__':\n{indented(sweep)}\n{indented(SHOW)}"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    after = set(process.stdout.splitlines()[-1].split())
+    assert "pandas" in after
+    assert other not in after
+    while_judging = set((tmp_path / "modules").read_text().split())
+    assert while_judging <= {asked}
 
 
 def test_numpy_adapters_import_no_framework(tmp_path):

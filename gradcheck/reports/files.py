@@ -1,12 +1,17 @@
 """A sweep's tables as files."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gradcheck.reports.folder import FACTS, OutputFolder
-from gradcheck.reports.tables import Report
+
+if TYPE_CHECKING:
+    from gradcheck.reports.tables import Report
 
 
 def contents_of(report: Report) -> dict[str, str]:

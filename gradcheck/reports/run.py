@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from gradcheck.adapters import missing_adapters
 from gradcheck.diagnosis.findings import Diagnosis
@@ -20,6 +18,9 @@ from gradcheck.judge.verdict import LABELS
 from gradcheck.model.model import Model
 from gradcheck.numbers.stochastic import ALPHA, RUNS
 from gradcheck.truth.referee import Rulings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFECT = "defect"
 """What a disagreement is called in which both parties are within their bars of the truth."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.search import NO_SEARCH, Search
 from gradcheck.judge.verdict import Verdict
 from gradcheck.truth.referee import Rulings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FAILING = (Verdict.DISAGREE.label, Verdict.NAN.label, Verdict.ERROR.label, "defect")
 """Verdicts on what a search found that are no agreement."""

@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -20,9 +20,13 @@ from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.reports.plain import Plain
 from gradcheck.reports.run import FAILS, find_reasons
 from gradcheck.reports.searched import FAILING
-from gradcheck.reports.tables import Report
 from gradcheck.signals import STDERR, tidied
 from gradcheck.truth.confidence import LEVEL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gradcheck.reports.tables import Report
 
 WIDTH = 100
 ALWAYS_SHOWN = ("agree", "disagree", "uninformative")
@@ -180,7 +184,7 @@ def _verdict_table(overview: pd.DataFrame) -> Table:
 
 
 def _short(number: float) -> str:
-    return "–" if pd.isna(number) else f"{number:.3g}"
+    return "–" if isnan(number) else f"{number:.3g}"
 
 
 def _print_missing(console: Console, missing: Mapping[str, str]) -> None:
