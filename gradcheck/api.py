@@ -17,6 +17,7 @@ from gradcheck.harness.request import Request
 from gradcheck.harness.search import search
 from gradcheck.harness.sweep import run_sweep
 from gradcheck.judge.verdict import Verdict
+from gradcheck.model.beside import located
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
@@ -70,11 +71,12 @@ def sweep(
         if name not in known:
             raise RequestError("", f"there is no setting {name!r}{nearest(name, known)}")
     request = Request(**settings)
+    execution = Execution(located(model)) if isinstance(model, str) else HERE
     if isinstance(model, str):
         model = load_model(model)
     if not isinstance(model, Model):
         model = model.model(request.seed)
-    *_, report = stages(model, request, progress)
+    *_, report = stages(model, request, progress, execution=execution)
     return report
 
 
