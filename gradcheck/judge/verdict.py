@@ -1,13 +1,12 @@
 """What a comparison of one gradient with its reference amounts to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.judge.definition import Definition
 from gradcheck.judge.reference import Reference
 
 Floats = NDArray[np.float64]
@@ -74,12 +73,8 @@ class Comparison:
         return ratio
 
 
-def compare(value: NDArray[Any], reference: Reference, extreme: bool = False) -> Comparison:
-    """Judge an adapter's values against the reference's.
-
-    Of `extreme` samples it is no news that something overflows: to a NaN, of inf − inf, or in the
-    definition alone, so that no derivative of it is worth anything.
-    """
+def compare(value: NDArray[Any], reference: Reference) -> Comparison:
+    """Judge an adapter's values against the reference's."""
     value = value.astype(np.float64, copy=False)
     with np.errstate(invalid="ignore", over="ignore"):
         distance = value - reference.value
@@ -109,9 +104,6 @@ def compare(value: NDArray[Any], reference: Reference, extreme: bool = False) ->
         settled = np.where(np.isfinite(reference.reach), settled, Verdict.UNINFORMATIVE)
         verdict[reference.kink] = settled[reference.kink]
     verdict[nan] = Verdict.NAN
-    if extreme:
-        verdict[nan & (reference.overflow_risk | ~(reference.bound < np.inf))] = Verdict.OVERFLOW
-        _excuse_overflows(verdict, reference.definition)
     if reference.definition is not None:
         reference.definition.look(_samples_in(nan))
         verdict[reference.definition.undefined[: len(verdict)]] = Verdict.UNINFORMATIVE
@@ -119,15 +111,23 @@ def compare(value: NDArray[Any], reference: Reference, extreme: bool = False) ->
     return Comparison(reference, value, distance, verdict, counts)
 
 
-def _excuse_overflows(verdict: Codes, definition: Definition | None) -> None:
-    """Let what disagrees be an overflow where the definition's own bar has no end."""
-    fails = np.isin(verdict, (Verdict.DISAGREE, Verdict.NAN))
-    if definition is None or not fails.any():
-        return
-    definition.look(_samples_in(fails))
-    reach = (np.abs(definition.mid) + definition.rad)[: len(verdict)]
-    unbounded = ~(reach < np.inf).reshape((-1,) + (1,) * (verdict.ndim - 1))
-    verdict[fails & unbounded] = Verdict.OVERFLOW
+def excuse_overflows(comparison: Comparison) -> Comparison:
+    """Judge extreme samples, of which it is no news that something overflows.
+
+    That may be to a NaN, of inf − inf, or in the definition alone: where its own bar has no end, no
+    derivative of it is worth anything.
+    """
+    verdict, reference = comparison.verdict.copy(), comparison.reference
+    nan = verdict == Verdict.NAN
+    verdict[nan & (reference.overflow_risk | ~(reference.bound < np.inf))] = Verdict.OVERFLOW
+    fails = (verdict == Verdict.DISAGREE) | (verdict == Verdict.NAN)
+    if reference.definition is not None and fails.any():
+        reference.definition.look(_samples_in(fails))
+        reach = np.abs(reference.definition.mid) + reference.definition.rad
+        unbounded = ~(reach < np.inf)[: len(verdict)]
+        verdict[fails & unbounded.reshape((-1,) + (1,) * (verdict.ndim - 1))] = Verdict.OVERFLOW
+    counts = np.bincount(verdict.ravel(), minlength=len(Verdict)).astype(np.int64)
+    return replace(comparison, verdict=verdict, counts=counts)
 
 
 def _samples_in(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -172,7 +172,7 @@ FAULTS = (
 
 
 def find(fault: Fault, evaluations: int, seed: int, searching: bool) -> tuple[int, str]:
-    """Return how many disagreements are found, by random samples or a search, and what led to the first."""
+    """Return how many disagreements random samples or a search find, and what led to the first."""
     settings: dict[str, Any] = {
         "seed": seed,
         "dtypes": ["float64"],
@@ -196,7 +196,7 @@ def compare_faults(evaluations: int, seeds: Iterable[int]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row per fault: for how many seeds each way finds it, and the goal that most often led to it.
+        A row per fault: for how many seeds each way finds it, and which goal mostly leads there.
     """
     rows = []
     for fault in FAULTS:
