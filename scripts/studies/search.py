@@ -196,7 +196,7 @@ def compare_faults(evaluations: int, seeds: Iterable[int]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row per fault: for how many seeds each way finds it, and what led to it most often.
+            A row per fault: for how many seeds each way finds it, and what led to it most often.
     """
     rows = []
     for fault in FAULTS:
