@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gradcheck.signals import watch
+from gradcheck.signals import refuse_to_leave, watch
 from gradcheck.streams import make_sturdy
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     stdout, _ = make_sturdy()  # first, or another file takes the place of one that is closed
     watch()
+    refuse_to_leave()
     from gradcheck.cli import UNFINISHED, main
 
     try:

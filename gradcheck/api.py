@@ -14,9 +14,10 @@ from gradcheck.harness.block import describe
 from gradcheck.harness.execution import HERE, Execution
 from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
-from gradcheck.harness.search import search
+from gradcheck.harness.search import NO_SEARCH, search
 from gradcheck.harness.sweep import run_sweep
 from gradcheck.judge.verdict import Verdict
+from gradcheck.model.beside import located
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
 from gradcheck.numbers.rounding import Rounding
@@ -70,11 +71,12 @@ def sweep(
         if name not in known:
             raise RequestError("", f"there is no setting {name!r}{nearest(name, known)}")
     request = Request(**settings)
+    execution = Execution(located(model)) if isinstance(model, str) else HERE
     if isinstance(model, str):
         model = load_model(model)
     if not isinstance(model, Model):
         model = model.model(request.seed)
-    *_, report = stages(model, request, progress)
+    *_, report = stages(model, request, progress, execution=execution)
     return report
 
 
@@ -107,9 +109,12 @@ def stages(
     from gradcheck.reports.tables import tabulate  # pandas takes a quarter of a second
 
     yield tabulate(model, request, outcome)
-    with watch.timed("search"):
-        searched, ruled = search(model, request, outcome, progress), Rulings()
-    rulings, failed = Rulings(), dict[str, str]()
+    searched, ruled, rulings, failed = NO_SEARCH, Rulings(), Rulings(), dict[str, str]()
+    try:
+        with guarded(), watch.timed("search"):
+            searched = search(model, request, outcome, progress)
+    except Exception as error:  # what was found before is not lost
+        failed["search"] = describe(error, model)
     if model.recorded and not any(
         tally.counts[: Verdict.ERROR].sum() for tally in outcome.tallies.values()
     ):

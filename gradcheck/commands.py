@@ -26,17 +26,19 @@ def sweep(options: argparse.Namespace) -> int:
     """Compare gradients on random samples; write the tables."""
     from gradcheck.harness.pool import Pool
     from gradcheck.harness.process import share_cores
+    from gradcheck.model.beside import located
 
     request = _request(options)
     _check_places(options)
+    place = located(options.model)
     share_cores()
     with Pool(request.workers, options.timeout) as pool:
         if request.workers > 1 and not options.dask:
             pool.hire(len(request.dtypes))  # they import what they need; so does this process
-        return _sweep(options, request, pool)
+        return _sweep(options, request, place, pool)
 
 
-def _sweep(options: argparse.Namespace, request: Request, pool: Pool) -> int:
+def _sweep(options: argparse.Namespace, request: Request, place: str, pool: Pool) -> int:
     from gradcheck.api import stages
     from gradcheck.harness.execution import Execution
     from gradcheck.reports.files import contents_of
@@ -50,7 +52,7 @@ def _sweep(options: argparse.Namespace, request: Request, pool: Pool) -> int:
         told: list[Callable[[float], None]] = []
         notes: list[str] = []
         execution = Execution(
-            options.model,
+            place,
             _merged(options.option),
             options.timeout,
             pool,
@@ -83,7 +85,8 @@ def _sweep(options: argparse.Namespace, request: Request, pool: Pool) -> int:
         except UnfinishedError:
             print_findings(report, [], _source(options))  # all that there will be
             raise
-        folder.checkpoint.unlink(missing_ok=True)
+        for forget in execution.afterwards:
+            forget()
         print_findings(report, files, _source(options))
     return AGREED if report.agrees else DISAGREED
 
@@ -100,6 +103,7 @@ def _check_places(options: argparse.Namespace) -> None:
     if options.full is not None:
         if options.dask:
             raise RequestError("full", "is written on one machine; leave out --dask")
+        options.full = options.full.absolute()  # a model's file may change the folder
         check_target(options.full)
 
 

@@ -35,7 +35,11 @@ KNOWN = {
 
 
 class UnusableError(Exception):
-    """A checkpoint that is damaged or of another sweep, and how."""
+    """A checkpoint that is not whole, and how."""
+
+
+class ForeignError(Exception):
+    """A checkpoint of another sweep, and which."""
 
 
 class Checkpoint:
@@ -58,7 +62,7 @@ class Checkpoint:
 
         Raises
         ------
-        UnusableError
+        ForeignError, UnusableError
             If that is none of this sweep's, or not whole.
         FileNotFoundError
             If there is none.
@@ -69,7 +73,7 @@ class Checkpoint:
             raise UnusableError("damaged")
         head, _, body = rest.partition(b"\n")
         if differences := _differences(json.loads(head), self.facts):
-            raise UnusableError(f"of another sweep ({'; '.join(differences)})")
+            raise ForeignError(f"of another sweep ({'; '.join(differences)})")
         outcome, done = _Unpickler(io.BytesIO(body)).load()
         return outcome, done
 
@@ -78,7 +82,7 @@ class Checkpoint:
         if time.monotonic() - self.written < INTERVAL:
             return
         rest = json.dumps(self.facts).encode() + b"\n" + pickle.dumps((outcome, done))
-        fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        fresh = self._fresh
         try:
             with fresh.open("wb") as file:
                 file.write(_digest(rest) + b"\n" + rest)
@@ -92,6 +96,11 @@ class Checkpoint:
     def remove(self) -> None:
         """Forget it: the results are written."""
         self.path.unlink(missing_ok=True)
+        self._fresh.unlink(missing_ok=True)
+
+    @property
+    def _fresh(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.fresh")
 
 
 class _Unpickler(pickle.Unpickler):

@@ -19,12 +19,13 @@ from typing import Any
 from gradcheck.errors import RequestError, UnfinishedError
 from gradcheck.errors import told as words
 from gradcheck.harness.block import Bench
-from gradcheck.harness.facts import code_of, model_files, model_folder
+from gradcheck.harness.facts import code_of, model_files
 from gradcheck.harness.judging import judge_stretch
 from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.process import keep_heap_mapped, share_cores
 from gradcheck.harness.stretch import Stretch
 from gradcheck.harness.worker import Job
+from gradcheck.model.beside import located, model_folder
 
 TASK_SECONDS = 2.0
 """Of work in a task: long beside what it costs to hand one out."""
@@ -87,7 +88,7 @@ def judge_on_cluster(
             Path(address).read_bytes()  # distributed would wait for it for ever
         where = {"scheduler_file" if in_file else "address": address}
         client = Client(**where, timeout=CONNECTING, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # whatever Dask makes of it
         raise RequestError(
             "dask", f"there is no scheduler at {address} ({words(error)})"
         ) from error
@@ -102,14 +103,11 @@ class _Cluster:
         self, client: Any, job: Job, frameworks: Sequence[str], note: Callable[[str], None]
     ) -> None:
         self.client, self.frameworks, self.note = client, frameworks, note
-        folder = model_folder(job.model)
-        if folder is not None:
-            name = job.model.rpartition("/")[2]
-            job = replace(job, model=str(folder.resolve() / name))
-        self.job = job
+        self.job = replace(job, model=located(job.model))
+        folder = model_folder(self.job.model)
         self.files = {
-            str(path.relative_to(folder.resolve())): path.read_bytes()
-            for path in model_files(job.model)
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in model_files(self.job.model)
             if folder is not None
         }
         self.code = code_of(frameworks)
@@ -197,19 +195,20 @@ class _Cluster:
 
 _ONE_AT_A_TIME = threading.Lock()
 """A worker may have several threads; frameworks keep state of their own."""
-_bench: tuple[Job, Bench] | None = None
+_bench: tuple[Job, Mapping[str, bytes], Bench] | None = None
+"""The last job, the model's files then, and what was made of them."""
 
 
 def judge_task(task: Task) -> tuple[list[Outcome], float]:
     """Judge some stretches on a worker; return what was found, and the seconds that it took."""
     global _bench
     with _ONE_AT_A_TIME:
-        if _bench is None or _bench[0] != task.job:
+        if _bench is None or _bench[:2] != (task.job, task.files):
             share_cores()
             keep_heap_mapped()
-            _bench = task.job, local_job(task).bench()
+            _bench = task.job, task.files, local_job(task).bench()
         began = time.perf_counter()
-        outcomes = [judge_stretch(_bench[1], stretch, lambda: None) for stretch in task.stretches]
+        outcomes = [judge_stretch(_bench[2], stretch, lambda: None) for stretch in task.stretches]
         return outcomes, time.perf_counter() - began
 
 

@@ -42,6 +42,8 @@ class Execution:
         The file to which every comparison is written, if it is.
     note
         Is told what somebody should know who resumes a sweep.
+    afterwards
+        What to call when the results are written; a sweep adds what forgets its traces.
     """
 
     model: str = ""
@@ -53,6 +55,7 @@ class Execution:
     resume: bool = False
     full: Path | None = None
     note: Callable[[str], None] = lambda text: None
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
 
     def judged(self, bench: Bench, stretches: Sequence[Stretch], told: Told) -> Found:
         """Judge stretches; `told` is called after each block.

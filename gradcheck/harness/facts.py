@@ -16,7 +16,7 @@ import numpy as np
 
 import gradcheck
 from gradcheck.harness.block import Bench
-from gradcheck.model.beside import PREFIX
+from gradcheck.model.beside import PREFIX, model_folder
 
 LIBRARIES = ("numpy", "array-api-compat", "scipy", "torch", "jax", "jaxlib", "python-flint")
 VARIABLES = ("ATEN_", "JAX_", "NPY_", "PJRT_", "TORCH", "XLA_", "OMP_", "MKL_", "OPENBLAS_")
@@ -66,18 +66,12 @@ def processor() -> dict[str, Any]:
     simd: Any = np.show_config(mode="dicts")
     return {
         "machine": f"{platform.system()} {platform.machine()}",
-        "instructions": " ".join(simd["SIMD Extensions"]["found"]),
+        "instructions": " ".join(simd.get("SIMD Extensions", {}).get("found", [])),
     }
 
 
-def model_folder(model: str) -> Path | None:
-    """Return the folder of a model's file; `None` of a built-in one."""
-    file = Path(model.rpartition(":")[0] if ".py:" in model else model)
-    return file.parent if file.suffix == ".py" else None
-
-
 def model_files(model: str) -> list[Path]:
-    """Return the files that a model in a file may be made of, resolved: all modules in its folder.
+    """Return the files that a model in a file may be made of: all modules in its folder.
 
     Those in folders below it as far as they are loaded; of a built-in model none but the package's.
     """
@@ -89,8 +83,9 @@ def model_files(model: str) -> list[Path]:
         for name, module in list(sys.modules.items())
         if name.startswith(PREFIX) and (path := getattr(module, "__file__", None))
     ]
-    below = [path for path in used if path.resolve().is_relative_to(folder.resolve())]
-    return sorted({path.resolve() for path in [*below, *folder.glob("*.py")] if path.is_file()})
+    below = [path.absolute() for path in used if path.absolute().is_relative_to(folder.absolute())]
+    beside = [path.absolute() for path in folder.glob("*.py")]
+    return sorted({path for path in [*below, *beside] if path.is_file()})
 
 
 def _hash(paths: Iterable[Path]) -> str:

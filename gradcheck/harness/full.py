@@ -6,7 +6,6 @@ end they are joined in the order of the samples.
 
 from __future__ import annotations
 
-import glob
 import importlib.util
 import shutil
 import tempfile
@@ -18,12 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.errors import RequestError
+from gradcheck.errors import RequestError, UnfinishedError
 from gradcheck.harness.block import Bench
+from gradcheck.harness.facts import digest_of
 from gradcheck.harness.stretch import Stretch
 from gradcheck.judge.tally import Key
 from gradcheck.judge.verdict import LABELS, Comparison, Verdict
 
+SUFFIX = ".parquet"
+ROWS_TOGETHER = 2**20
+"""In a group: what is told of each group is kept until the file is closed."""
 UNJUDGED = len(LABELS)
 """Stands for the verdict on an adapter that is not held to the bound: none."""
 
@@ -38,11 +41,16 @@ def check_target(target: Path) -> None:
     """
     if importlib.util.find_spec("pyarrow") is None:
         raise RequestError("full", "needs pyarrow; install it with: python -m pip install pyarrow")
-    if target.is_dir():
-        raise RequestError("full", f"{target} is a folder; name a file")
+    if target.suffix != SUFFIX:
+        raise RequestError("full", f"expected a name that ends in {SUFFIX}, got {target}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
+        if target.exists() and not target.is_file():
+            raise RequestError("full", f"{target} is no file; name another")
+        existing = target.parent
+        while not existing.exists():
+            existing = existing.parent
+        Parts(target, digest_of({})).folder.exists()  # its name may be too long
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise RequestError("full", f"{target} cannot be written ({error.strerror})") from error
@@ -74,18 +82,50 @@ class Parts:
         return _part(self.folder, stretch).exists()
 
     def join(self, stretches: Sequence[Stretch]) -> None:
-        """Join the pieces in order, put the file in its place, and remove them."""
+        """Join the pieces in order, and put the file in its place.
+
+        Raises
+        ------
+        UnfinishedError
+            If the disk is full, or a piece is damaged.
+        """
+        import pyarrow as pa
         import pyarrow.parquet
 
         fresh = self.folder / "joined"
-        with pyarrow.parquet.ParquetWriter(fresh, _schema()) as writer:
+        held: list[Any] = []
+        with written(self.target), pyarrow.parquet.ParquetWriter(fresh, _schema()) as writer:
             for stretch in stretches:
                 with pyarrow.parquet.ParquetFile(_part(self.folder, stretch)) as part:
                     for group in range(part.num_row_groups):
-                        writer.write_table(part.read_row_group(group))
+                        held.append(part.read_row_group(group))
+                        if sum(map(len, held)) >= ROWS_TOGETHER:
+                            writer.write_table(pa.concat_tables(held).unify_dictionaries())
+                            held.clear()
+            if held:
+                writer.write_table(pa.concat_tables(held).unify_dictionaries())
         fresh.replace(self.target)
-        for folder in self.target.parent.glob(f".{glob.escape(self.target.name)}.*.parts"):
-            shutil.rmtree(folder, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Forget the pieces: the sweep has come to its end."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def written(target: Path) -> Iterator[None]:
+    """Say what file could not be written, if one could not.
+
+    Raises
+    ------
+    UnfinishedError
+        In the place of an error of the system, or of a damaged piece.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise UnfinishedError(f"{target} cannot be written ({error})") from error
 
 
 @contextmanager
@@ -131,7 +171,7 @@ def recorded(bench: Bench, stretch: Stretch) -> Iterator[None]:
             )
         )
 
-    with pyarrow.parquet.ParquetWriter(fresh, schema) as writer:
+    with written(part), pyarrow.parquet.ParquetWriter(fresh, schema) as writer:
         bench.record = record
         try:
             yield

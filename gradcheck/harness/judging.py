@@ -15,8 +15,8 @@ def judge_stretch(bench: Bench, stretch: Stretch, told: Callable[[], None]) -> O
     found = Outcome()
     with recorded(bench, stretch):
         for number in range(stretch.first, stretch.last):
-            for dtype in stretch.dtypes:
-                found = found.merge(bench.run_block(number * bench.block, dtype), bench.always)
+            for outcome in bench.run_block(number * bench.block, stretch.dtypes):
+                found = found.merge(outcome, bench.always)
                 told()
     return found
 

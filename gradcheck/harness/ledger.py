@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gradcheck.errors import RequestError
 from gradcheck.harness.block import Bench
-from gradcheck.harness.checkpoint import Checkpoint, UnusableError
+from gradcheck.harness.checkpoint import Checkpoint, ForeignError, UnusableError
 from gradcheck.harness.execution import Execution
 from gradcheck.harness.facts import digest_of, facts_of
 from gradcheck.harness.full import Parts
@@ -32,8 +33,10 @@ class Ledger:
             facts["full"] = str(execution.full.resolve())
             self._parts = Parts(execution.full, digest_of(facts))
             bench.parts = self._parts.folder
+            execution.afterwards.append(self._parts.remove)
         if execution.checkpoint is not None:
             self._checkpoint = Checkpoint(execution.checkpoint, facts)
+            execution.afterwards.append(self._checkpoint.remove)
             self._resume(self._checkpoint, execution.resume)
         if self._parts is not None:
             self._parts.start(resumed=bool(self.done))
@@ -50,6 +53,10 @@ class Ledger:
                 raise UnusableError(f"without its pieces of {self._parts.target}")
         except FileNotFoundError:
             self._note("there is nothing to resume; starting from the first sample")
+        except ForeignError as error:
+            raise RequestError(
+                "resume", f"what is done is {error}; ask for that, or leave out --resume to drop it"
+            ) from error
         except (UnusableError, OSError) as error:
             self._note(f"the checkpoint is {error}; starting from the first sample")
         else:

@@ -65,15 +65,16 @@ class Space:
             numbers = rows[:, first:last].reshape(len(rows), *self.model.leaves[name])
             domain = self.model.domain(name)
             if domain is None or domain.nearest is not None:
-                numbers = np.clip(np.nan_to_num(numbers), -largest, largest)
+                numbers = self._rounded(np.clip(np.nan_to_num(numbers), -largest, largest))
             if domain is not None and domain.nearest is not None:
-                numbers = domain.nearest(numbers)
-            if domain is not None and domain.is_discrete:
-                values[name] = numbers.astype(np.int64)
-            else:
-                with np.errstate(over="ignore", under="ignore"):
-                    values[name] = np.asarray(numbers.astype(self.dtype), np.float64)
+                numbers = self._rounded(domain.nearest(numbers))
+            is_discrete = domain is not None and domain.is_discrete
+            values[name] = numbers.astype(np.int64 if is_discrete else np.float64)
         return values
+
+    def _rounded(self, numbers: Floats) -> Floats:
+        with np.errstate(over="ignore", under="ignore"):
+            return np.asarray(numbers).astype(self.dtype).astype(np.float64)
 
     @cached_property
     def ends(self) -> tuple[Floats, Floats]:

@@ -35,6 +35,8 @@ MOST_LOST = 3
 """Calls of an adapter that are lost, after which it is called no more."""
 GRACE = 1.0
 """Seconds in which a process that has closed its connection ends by itself."""
+SLICE = 1.0
+"""Seconds for which is waited at a time."""
 LOADING = 600.0
 """Seconds in which a process has imported what it needs and loaded and tried the model."""
 STARTING, BETWEEN = Call("", "when it started", -1), Call("", "before its first call", -1)
@@ -162,8 +164,13 @@ class Pool:
     def _talking(self) -> list[_Worker]:
         """Wait for one that says something or has ended, but not longer than one may be silent."""
         first = min(self._deadline(worker) for worker in self.workers if worker.is_busy)
-        patience = max(0.0, first - time.monotonic())
+        began = time.monotonic()
+        patience = min(max(0.0, first - began), SLICE)
         ready = wait([worker.connection for worker in self.workers], patience)
+        pause = time.monotonic() - began - patience
+        if pause > SLICE:  # everybody was stopped, not they alone
+            for worker in self.workers:
+                worker.since += pause
         return [worker for worker in self.workers if worker.connection in ready]
 
     def _overdue(self) -> list[_Worker]:

@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 
 SEARCH_STREAM = 2**64
 """Of the seed's random words, and the next ones by format; samples use the streams below."""
-GENERATIONS, LARGEST, SMALLEST = 16, 1024, 16
+GENERATIONS, LARGEST, SMALLEST = 16, 1024, 64
 """Into how many generations a search is cut, and how many samples one has."""
 ATTEMPTS = 8
 """How often a sample is bred anew that was seen before."""
@@ -108,7 +108,7 @@ def search(
     if not budget:
         return NO_SEARCH
     begun, total = time.perf_counter(), budget * len(request.dtypes)
-    size = min(LARGEST, max(SMALLEST, budget // GENERATIONS), block_size(model, request))
+    size = min(LARGEST, max(SMALLEST, budget // GENERATIONS), budget, block_size(model, request))
     size = 1 << (size.bit_length() - 1)
     bench = Bench(model, request, choose_adapters(request.adapters, model), size, extreme=True)
     climbs: list[_Climb] = []

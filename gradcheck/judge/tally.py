@@ -142,6 +142,8 @@ class Tally:
     def convict(self, cases: Sequence[Case]) -> Tally:
         """Count cases that seemed to agree, or told nothing, as disagreements."""
         worst = max(cases, key=lambda case: case.ulps)
+        convicted = self.disagreeing_samples + len({case.sample for case in cases})
+        disagreeing = min(self.samples, convicted)
         return replace(
             self,
             counts=self._moved(len(cases), Verdict.DISAGREE),
@@ -149,9 +151,8 @@ class Tally:
             max_ratio=float(np.fmax(self.max_ratio, worst.ratio)),
             worst=worst,
             disagreements=_first(self.keep, (*self.disagreements, *cases), lambda case: -case.ulps),
-            disagreeing_samples=min(
-                self.samples, self.disagreeing_samples + len({case.sample for case in cases})
-            ),
+            judged_samples=max(self.judged_samples, disagreeing),
+            disagreeing_samples=disagreeing,
         )
 
     def doubt(self, count: int) -> Tally:

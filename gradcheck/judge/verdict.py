@@ -1,6 +1,6 @@
 """What a comparison of one gradient with its reference amounts to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gradcheck.judge.definition import Definition
 from gradcheck.judge.measures import ulp_of
 from gradcheck.judge.reference import Reference
 
@@ -113,12 +112,8 @@ def _ratio(distance: Floats, bound: Floats) -> Floats:
     return ratio
 
 
-def compare(value: NDArray[Any], reference: Reference, extreme: bool = False) -> Comparison:
-    """Judge an adapter's values against the reference's.
-
-    Of `extreme` samples it is no news that something overflows: to a NaN, of inf − inf, or in the
-    definition alone, so that no derivative of it is worth anything.
-    """
+def compare(value: NDArray[Any], reference: Reference) -> Comparison:
+    """Judge an adapter's values against the reference's."""
     verdict = np.zeros(value.shape, np.int8)
     counts = np.zeros(len(Verdict), np.int64)
     counts[Verdict.AGREE] = verdict.size
@@ -146,9 +141,6 @@ def compare(value: NDArray[Any], reference: Reference, extreme: bool = False) ->
         settled = np.where(np.isfinite(reference.reach), settled, Verdict.UNINFORMATIVE)
         verdict[reference.kink] = settled[reference.kink]
     verdict[nan] = Verdict.NAN
-    if extreme:
-        verdict[nan & (reference.overflow_risk | ~(reference.bound < np.inf))] = Verdict.OVERFLOW
-        _excuse_overflows(verdict, reference.definition)
     if reference.definition is not None:
         reference.definition.look(_samples_in(nan))
         verdict[reference.definition.undefined[: len(verdict)]] = Verdict.UNINFORMATIVE
@@ -168,15 +160,23 @@ def _few_differing(value: NDArray[Any], reference: Reference) -> Positions | Non
     return np.flatnonzero(differs) if few else None
 
 
-def _excuse_overflows(verdict: Codes, definition: Definition | None) -> None:
-    """Let what disagrees be an overflow where the definition's own bar has no end."""
-    fails = np.isin(verdict, (Verdict.DISAGREE, Verdict.NAN))
-    if definition is None or not fails.any():
-        return
-    definition.look(_samples_in(fails))
-    reach = (np.abs(definition.mid) + definition.rad)[: len(verdict)]
-    unbounded = ~(reach < np.inf).reshape((-1,) + (1,) * (verdict.ndim - 1))
-    verdict[fails & unbounded] = Verdict.OVERFLOW
+def excuse_overflows(comparison: Comparison) -> Comparison:
+    """Judge extreme samples, of which it is no news that something overflows.
+
+    That may be to a NaN, of inf − inf, or in the definition alone: where its own bar has no end, no
+    derivative of it is worth anything.
+    """
+    verdict, reference = comparison.verdict.copy(), comparison.reference
+    nan = verdict == Verdict.NAN
+    verdict[nan & (reference.overflow_risk | ~(reference.bound < np.inf))] = Verdict.OVERFLOW
+    fails = (verdict == Verdict.DISAGREE) | (verdict == Verdict.NAN)
+    if reference.definition is not None and fails.any():
+        reference.definition.look(_samples_in(fails))
+        reach = np.abs(reference.definition.mid) + reference.definition.rad
+        unbounded = ~(reach < np.inf)[: len(verdict)]
+        verdict[fails & unbounded.reshape((-1,) + (1,) * (verdict.ndim - 1))] = Verdict.OVERFLOW
+    counts = np.bincount(verdict.ravel(), minlength=len(Verdict)).astype(np.int64)
+    return replace(comparison, verdict=verdict, counts=counts)
 
 
 def _samples_in(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

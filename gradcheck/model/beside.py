@@ -23,6 +23,18 @@ PREFIX = "gradcheck_model_"
 _numbers = count()
 
 
+def model_folder(model: str) -> Path | None:
+    """Return the folder of a model's file; `None` of a built-in one."""
+    file = Path(model.rpartition(":")[0] if ".py:" in model else model)
+    return file.parent if file.suffix == ".py" else None
+
+
+def located(model: str) -> str:
+    """Return what `load_model` was given so that it holds wherever the process goes."""
+    folder = model_folder(model)
+    return model if folder is None else str(folder.absolute() / model.rpartition("/")[2])
+
+
 def import_anew(path: Path) -> ModuleType:
     """Import a file, and what lies beside it as far as it is used, as they are now."""
     if _FINDER not in sys.meta_path:

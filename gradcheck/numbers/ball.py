@@ -75,6 +75,8 @@ class Ball(Number):
             return cls(given, EXACT, rounding, hidden, choices)
         mid = given.astype(np.float64, copy=False)
         magnitude = np.abs(mid)
+        if _holds(rounding, mid, magnitude):
+            return cls(mid, EXACT, rounding, hidden, choices)
         with np.errstate(over="ignore", invalid="ignore"):
             rounded = mid.astype(rounding.dtype, copy=False)
             rad = EXACT if rounded is mid or (mid == rounded).all() else np.abs(mid - rounded)
@@ -314,6 +316,16 @@ class Ball(Number):
 
     def __repr__(self) -> str:
         return f"Ball({self.mid!r} ± {self.rad!r}, {self.rounding.dtype})"
+
+
+def _holds(rounding: Rounding, mid: Floats, magnitude: Floats) -> bool:
+    """Tell quickly whether a format has all of these numbers, none of them a zero or subnormal."""
+    if not mid.size:
+        return True
+    if not rounding.smallest_normal <= magnitude.min() <= magnitude.max() <= rounding.largest:
+        return False
+    bits_beyond = int(rounding.unit_roundoff * 2**53) - 1  # of a float64's, those that it lacks
+    return not (bits_beyond and np.bitwise_or.reduce(mid.view(np.int64), None) & bits_beyond)
 
 
 def as_ball(value: Any, rounding: Rounding) -> Ball:

@@ -126,8 +126,8 @@ def print_findings(
         )
         if share := report.run["judged"]["disagree_share_below"]:
             console.print(
-                f"With {LEVEL:.0%} confidence no gradient disagrees on more than {share:.2g} of "
-                "all samples."
+                f"Of each gradient, with {LEVEL:.0%} confidence, fewer than {share:.2g} of the "
+                "samples that can be judged disagree."
             )
     else:
         console.print(_failures(report), style="bold")

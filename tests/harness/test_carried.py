@@ -1,12 +1,14 @@
 """Samples are drawn once, and whoever needs one later finds it in what the sweep kept."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from gradcheck import Request, load_model
 from gradcheck.api import stages
 from gradcheck.harness import samples as drawing
-from gradcheck.harness.samples import EVIDENCE, choose_audited, draw_block
+from gradcheck.harness.samples import EVIDENCE, choose_audited, draw_block, draw_formats
 from gradcheck.harness.sweep import run_sweep
 
 BLOCK = 64
@@ -66,3 +68,23 @@ def test_samples_are_selected_in_the_order_asked_for():
     for name, array in some.values.items():
         np.testing.assert_array_equal(array, held.values[name][[3, 0, 2]])
         np.testing.assert_array_equal(some.select([12]).values[name][0], held.values[name][2])
+
+
+GIVEN = dataclasses.replace(MISPRINT, given={"x": 0.1})
+
+
+@pytest.mark.parametrize("model", [NETWORK, MISPRINT, GIVEN, load_model("softmax-cross-entropy")])
+@pytest.mark.parametrize("dtypes", [("float64", "float32"), ("float32", "float64")])
+def test_the_dtypes_of_a_block_share_their_random_numbers(model, dtypes, monkeypatch):
+    expected = [draw_block(model, Request(), dtype, 0, BLOCK) for dtype in dtypes]
+    calls = []
+    honest = drawing.draw_samples
+    monkeypatch.setattr(drawing, "draw_samples", lambda *a: calls.append(a) or honest(*a))
+    for alone, shared in zip(
+        expected, draw_formats(model, Request(), dtypes, 0, BLOCK), strict=True
+    ):
+        assert alone.dtype == shared.dtype
+        for name, array in shared.values.items():
+            np.testing.assert_array_equal(array, alone.values[name])
+            array.flags.writeable = False  # as whoever hands it to an adapter does
+    assert len(calls) == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradcheck.errors import RequestError
 from gradcheck.examples import chain
 from gradcheck.harness import checkpoint as module
 from gradcheck.harness.execution import Execution
@@ -121,12 +122,13 @@ def test_a_damaged_one_is_not_used(folder, whole, damage):
         ({"adapters": ("closed-form",)}, "adapters: ['closed-form'] there, ['complex-step'] here"),
     ],
 )
-def test_one_of_another_sweep_is_not_used(folder, whole, settings, difference):
+def test_one_of_another_sweep_is_refused_and_kept(folder, settings, difference):
     sweep(folder, replace(REQUEST, **settings), until=30)
-    outcome, (note,), done = sweep(folder)
-    assert (facts(outcome), done) == (whole, BLOCKS)
-    assert note.startswith("the checkpoint is of another sweep (")
-    assert difference in note
+    kept = (folder / "checkpoint").read_bytes()
+    with pytest.raises(RequestError, match="of another sweep") as refusal:
+        sweep(folder)
+    assert difference in refusal.value.text
+    assert (folder / "checkpoint").read_bytes() == kept
 
 
 @pytest.mark.parametrize(
@@ -137,16 +139,13 @@ def test_one_of_another_sweep_is_not_used(folder, whole, settings, difference):
         ("gradcheck.harness.facts._hash", "sources"),
     ],
 )
-def test_one_of_other_code_or_another_processor_is_not_used(
-    folder, whole, monkeypatch, name, stands_for
-):
+def test_one_of_other_code_or_another_processor_is_refused(folder, monkeypatch, name, stands_for):
     other = {"versions": "0.0.1", "the processor": {"machine": "Z80"}, "sources": "beef"}
     with monkeypatch.context() as context:
         context.setattr(name, lambda *_: other[stands_for])
         sweep(folder, until=40)
-    outcome, (note,), done = sweep(folder)
-    assert (facts(outcome), done) == (whole, BLOCKS)
-    assert note.startswith("the checkpoint is of another sweep (")
+    with pytest.raises(RequestError, match="of another sweep"):
+        sweep(folder)
 
 
 def test_a_change_in_a_module_beside_the_model_is_seen(folder, tmp_path):
@@ -155,7 +154,8 @@ def test_a_change_in_a_module_beside_the_model_is_seen(folder, tmp_path):
     (tmp_path / "helper.py").write_text("x = 1\n")
     sweep(folder, until=40, model=str(file))
     (tmp_path / "helper.py").write_text("x = 2\n")
-    assert "model's source" in sweep(folder, model=str(file))[1][0]
+    with pytest.raises(RequestError, match="model's source"):
+        sweep(folder, model=str(file))
 
 
 class Evil:

@@ -41,11 +41,13 @@ def address(tmp_path_factory):
         )
         for name, options in (("scheduler", scheduler), ("worker", worker))
     ]
-    yield str(file)
-    for process in reversed(processes):
-        process.terminate()
-        process.wait()
-    log.close()
+    try:
+        yield str(file)
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait()
+        log.close()
 
 
 def sweep(address, progress=lambda fraction: None, model="chain", **settings):
@@ -105,6 +107,14 @@ def test_a_model_in_a_file_is_brought_along(address, tmp_path, here):
     brought = cluster.local_job(task)
     assert brought.model != job.model
     assert sweep(address, model=str(file)) == (here, [])
+
+
+def test_a_model_that_was_edited_is_judged_as_it_is_now(address, tmp_path, here):
+    file = tmp_path / "mine.py"
+    file.write_text("from gradcheck.examples.chain import MODEL\n")
+    assert sweep(address, model=str(file)) == (here, [])
+    file.write_text("from gradcheck.examples.chain_misprint import MODEL\n")
+    assert sweep(address, model=str(file))[0] != here
 
 
 def test_a_model_that_is_stated_wrongly_is_refused_as_anywhere(address, tmp_path):

@@ -1,5 +1,7 @@
 """Every comparison is written down once, in order, and counts as in the tables."""
 
+from pathlib import Path
+
 import pytest
 
 from gradcheck.errors import RequestError
@@ -39,6 +41,8 @@ def sweep(folder, request=REQUEST, until=10**9, **settings):
         tallies = run_sweep(load_model(MODEL), request, progress, BLOCK, execution).tallies
     except EndedError:
         return None, None, notes
+    for forget in execution.afterwards:
+        forget()
     return tallies, pd.read_parquet(folder / "full.parquet"), notes
 
 
@@ -116,8 +120,14 @@ def test_an_adapter_that_fails_has_rows_without_values(register, altered, tmp_pa
 
 
 def test_where_it_cannot_be_written_is_told_before_any_work(tmp_path):
-    with pytest.raises(RequestError, match="is a folder; name a file"):
-        check_target(tmp_path)
+    (tmp_path / "folder.parquet").mkdir()
+    with pytest.raises(RequestError, match="is no file; name another"):
+        check_target(tmp_path / "folder.parquet")
+    with pytest.raises(RequestError, match=r"ends in \.parquet, got run\.json"):
+        check_target(Path("run.json"))
+    with pytest.raises(RequestError, match="cannot be written"):
+        check_target(tmp_path / f"{'x' * 230}.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.parquet"]
     (tmp_path / "file").touch()
     with pytest.raises(RequestError, match="cannot be written"):
         check_target(tmp_path / "file" / "full.parquet")

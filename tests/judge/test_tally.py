@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradcheck.judge.reference import Reference
-from gradcheck.judge.tally import Tally, tally_comparison, tally_error
+from gradcheck.judge.tally import Case, Tally, tally_comparison, tally_error
 from gradcheck.judge.verdict import LABELS, compare
 from gradcheck.numbers.ball import Rounding
 
@@ -341,3 +341,11 @@ def test_a_tally_does_not_grow_with_its_comparisons():
     assert many.compared == 1000
     assert many.histogram.size == few.histogram.size
     assert len(many.disagreements) == len(few.disagreements) == KEEP
+
+
+def test_what_is_convicted_was_judged():
+    found = tally([1.0, 7.0], bound=[1.0, np.inf], risk=True)
+    assert found.judged_samples == 0
+    case = Case(1, 0, "disagree", 7.0, 1.0, 0.0, 1e16, np.inf)
+    convicted = found.convict([case])
+    assert (convicted.judged_samples, convicted.disagreeing_samples) == (1, 1)

@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradcheck.judge.reference import Reference
-from gradcheck.judge.verdict import LABELS, Verdict, compare
+from gradcheck import load_model
+from gradcheck.adapters import normal_range
+from gradcheck.harness.samples import draw_model
+from gradcheck.judge.reference import Passes, Reference
+from gradcheck.judge.verdict import LABELS, Verdict, compare, excuse_overflows
 from gradcheck.numbers.ball import Rounding
 
 INF, NAN = np.inf, np.nan
@@ -253,3 +256,36 @@ def test_off_an_exact_zero_the_ratio_is_above_one(value):
     hold = reference([0.0], 0.0)
     assert compare(np.array([value]), hold).ratio > 1
     assert compare(np.array([0.0]), hold).ratio == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "risk", "usual", "extreme"),
+    [
+        (NAN, BOUND, True, "nan", "overflow"),
+        (NAN, INF, False, "nan", "overflow"),
+        (NAN, BOUND, False, "nan", "nan"),
+        (2.0, BOUND, True, "disagree", "disagree"),
+    ],
+)
+def test_of_extreme_samples_a_nan_of_an_overflow_is_no_news(value, bound, risk, usual, extreme):
+    reference = Reference(
+        np.array([1.0]), np.array([bound]), np.array([risk]), Rounding(np.dtype(np.float64))
+    )
+    comparison = compare(np.array([value]), reference)
+    excused = excuse_overflows(comparison)
+    found = [LABELS[one.verdict[0]] for one in (comparison, excused)]
+    assert found == [usual, extreme]
+    assert excused.counts.sum() == excused.counts[excused.verdict[0]] == 1
+
+
+def test_a_definition_that_overflows_excuses_what_disagrees_on_that_sample_alone():
+    model = load_model("softmax-cross-entropy")
+    values = draw_model(model, 0, 0, 2)
+    values["b"][0, 0] = 1000.0  # whose exponential is infinite
+    passes = Passes(model, values, FLOAT64)
+    reference = passes.gradient("b", normal_range(np.dtype(np.float64)), 2)
+    comparison = compare(reference.value + 1, reference)
+    assert (comparison.verdict == Verdict.DISAGREE).all()
+    excused = excuse_overflows(comparison)
+    assert (excused.verdict[0] == Verdict.OVERFLOW).all()
+    assert (excused.verdict[1] == Verdict.DISAGREE).all()

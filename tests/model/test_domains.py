@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gradcheck import Model, RequestError, sampling
 from gradcheck.harness.samples import draw_model, draw_samples
+from gradcheck.model.domains import near
 
 DOMAINS = {
     "none": None,
@@ -234,3 +235,27 @@ def test_a_domain_shows_how_it_was_declared():
         if domain is not None:
             assert repr(domain).startswith(f"sampling.{name}(")
             assert eval(repr(domain), {"sampling": sampling}).description == domain.description  # noqa: S307
+
+
+@pytest.mark.parametrize("name", ["positive", "uniform", "normal", "scaled", "integers"])
+def test_the_nearest_admissible_number_of_an_admissible_one_is_itself(name):
+    found = drawn(DOMAINS[name], (3,))
+    np.testing.assert_array_equal(DOMAINS[name].nearest(found.astype(np.float64)), found)
+
+
+def test_the_nearest_admissible_numbers_are_within_the_ends():
+    wild = np.array([-1e300, -2.6, -0.0, 0.4, 1e300])
+    assert DOMAINS["uniform"].nearest(wild).tolist() == [-0.25, -0.25, -0.0, 0.4, 3]
+    assert DOMAINS["integers"].nearest(wild).tolist() == [-2, -2, 0, 0, 4]
+    assert (DOMAINS["positive"].nearest(wild) > 0).all()
+
+
+@pytest.mark.parametrize("name", ["unit_norm", "one_hot"])
+def test_numbers_that_hang_together_cannot_be_changed_alone(name):
+    assert DOMAINS[name].nearest is None
+
+
+def test_numbers_near_others_stay_near():
+    values = np.array([1.0, 0.0, -8.0, np.inf])
+    assert near(values).nearest(np.full(4, 5.0)).tolist() == [1.125, 0.0, -7.0, np.inf]
+    assert near(values).nearest(np.full(4, -9.0)).tolist() == [0.875, 0.0, -9.0, np.inf]

@@ -213,3 +213,20 @@ def test_a_masked_score_has_the_weight_zero_for_certain():
     assert weights.mid[0, 1] == np.broadcast_to(weights.rad, (1, 3))[0, 1] == 0
     assert np.isfinite(weights.sum().rad).all()
     assert (weights.magnitude < 2).all()
+
+
+@both_formats
+@SEARCH
+@given(values=st.lists(st.floats(width=32) | st.floats() | st.just(0.1), max_size=3))
+def test_numbers_together_are_as_exact_as_each_alone(values, rounding):
+    together = Ball.from_value(np.array(values, float), rounding)
+    alone = [Ball.from_value(value, rounding).rad for value in values]
+    np.testing.assert_array_equal(together.whole()[1], np.array(alone, float))
+
+
+def test_a_single_bit_beyond_float32_makes_a_number_inexact():
+    for bit in range(29):
+        exact, inexact = np.array([1.5, 1.5]), np.array([1.5, 1.5])
+        inexact.view(np.int64)[1] |= 1 << bit
+        assert Ball.from_value(exact, FLOAT32).rad is EXACT
+        assert Ball.from_value(inexact, FLOAT32).rad[1] == inexact[1] - 1.5

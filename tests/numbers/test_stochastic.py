@@ -205,3 +205,39 @@ def test_where_a_function_bends_over_the_bar_nothing_is_known(name):
 def test_a_linear_function_of_an_unknown_keeps_its_bar():
     x = numbers(np.full((1, 1), 0.7))
     assert np.isfinite((3 * ((x + 1e7) - 1e7) + x).rad).all()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: np.sqrt(np.sum(x * x)),
+        lambda x: np.sqrt(x @ x),
+        lambda x: np.sum(x * 1e20 - 1e20 * x * 1.5) / 1e20,
+    ],
+    ids=["sum of squares", "product", "difference"],
+)
+def test_nothing_is_known_where_something_overflows_on_the_way(function):
+    small, large = (function(numbers([[size, size]])) for size in (1e15, 1.5e19))
+    assert small.rad < np.inf
+    assert large.mid < FLOAT32.largest
+    assert large.rad == np.inf
+
+
+def test_partial_sums_that_overflow_are_no_zero():
+    found = np.sum(numbers([[3e38, -3e38, 3e38, -3e38]]))
+    assert found.mid == 0
+    assert found.rad == np.inf
+
+
+def test_products_that_underflow_are_no_exact_zero():
+    tiny = numbers([[1e-30, -1e-30]])
+    assert (tiny @ numbers([[1e-20, 1e-20]])).rad >= FLOAT32.smallest_normal
+    in_float64 = numbers([[1e-200, 1e-200]])
+    assert (in_float64 @ in_float64).mid == 0
+    assert (in_float64 @ in_float64).rad >= FLOAT32.smallest_normal
+    assert (numbers([[0.0, 1.0]]) @ numbers([[1.0, 0.0]])).rad == 0
+
+
+def test_the_infinity_of_a_mask_is_no_overflow():
+    masked = numbers([[1.0, -np.inf]])
+    assert np.sum(np.exp(masked)).rad < np.inf
