@@ -76,6 +76,7 @@ def judge_on_cluster(
     """
     try:
         from distributed import Client
+        from distributed.comm.addressing import parse_host_port
     except ImportError:
         raise RequestError(
             "dask",
@@ -86,6 +87,8 @@ def judge_on_cluster(
     try:
         if in_file:
             Path(address).read_bytes()  # distributed would wait for it for ever
+        elif not address.startswith("inproc:"):
+            parse_host_port(address.rpartition("://")[2])  # a client of none complains at its end
         where = {"scheduler_file" if in_file else "address": address}
         client = Client(**where, timeout=CONNECTING, set_as_default=False)
     except Exception as error:  # whatever Dask makes of it

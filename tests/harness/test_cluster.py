@@ -133,3 +133,5 @@ def test_an_address_where_nobody_is_is_a_wrong_request(tmp_path, monkeypatch):
         sweep("tcp://127.0.0.1:9")
     with pytest.raises(RequestError, match="there is no scheduler at"):
         sweep(str(tmp_path / "none.json"))
+    with pytest.raises(RequestError, match=r"at nowhere \(.*missing port number"):
+        sweep("nowhere")
