@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,8 +23,13 @@ hypothesis.settings.load_profile("however busy the machine is")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Excuse PyTorch, whose forward mode and compiler use what it has deprecated itself."""
+    """Excuse PyTorch, whose forward mode and compiler use what it has deprecated itself.
+
+    Signals arrive as in the foreground: what a shell starts in the background ignores SIGINT.
+    """
     config.addinivalue_line("filterwarnings", r"ignore:`torch\.jit\.:DeprecationWarning")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
