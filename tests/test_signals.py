@@ -247,3 +247,21 @@ for number in (signal.SIGTERM, signal.SIGINT):
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == [str(-signal.SIGTERM), "7"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_pass_that_ends_the_process_as_if_all_were_well_is_status_3_in_one_line(
+    workers, tmp_path
+):
+    (tmp_path / "exits.py").write_text(
+        "import os\nfrom dataclasses import replace\nfrom gradcheck.examples.chain import MODEL\n"
+        "EXITS = replace(MODEL, backward=lambda xp, v, t, d: os._exit(0))\ndel MODEL\n"
+    )
+    command = f"-m gradcheck sweep exits.py --samples 9 --adapters complex-step --workers {workers}"
+    process = subprocess.run(
+        [sys.executable, *command.split()], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert process.returncode == 3
+    assert process.stderr == "gradcheck: what was called ended the process (os._exit)\n"
+    assert process.stdout == ""
+    assert not list(tmp_path.rglob("*.csv"))
