@@ -209,4 +209,5 @@ def as_floats(array: Nodes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     balls = each(lambda one: one.series if isinstance(one, Node) else one, array)
     mid = each(lambda ball: float(ball.mid()), balls, float)
     rad = each(lambda ball: float(ball.rad()), balls, float)
-    return mid, rad + np.spacing(np.abs(mid))
+    with np.errstate(over="ignore"):  # beyond the largest float there is none
+        return mid, rad + np.spacing(np.abs(mid))
