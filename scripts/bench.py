@@ -1,6 +1,6 @@
 """Time whole sweeps from start to their last file, beside the bare work and what others do.
 
-Takes about ten minutes on two idle cores; needs torch, jax and, for the picture, matplotlib: the
+Takes eight to ten minutes on two idle cores; needs torch, jax and, for the picture, matplotlib: the
 extra `figures`. Dask workers are compared where the extra `dask` is installed.
 """
 

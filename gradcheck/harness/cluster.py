@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,8 @@ class _Cluster:
         return not differences
 
     def _submit(self, waiting: deque[Stretch], present: list[str]) -> None:
-        count = max(1, min(MOST_IN_TASK, round(TASK_SECONDS / self.seconds), len(waiting)))
+        share = ceil(len(waiting) / (WAITING * len(present)))  # ever less, so that all end together
+        count = max(1, min(MOST_IN_TASK, round(TASK_SECONDS / self.seconds), share))
         task = Task(self.job, self.files, tuple(waiting.popleft() for _ in range(count)))
         future = self.client.submit(judge_task, task, workers=present, pure=False)
         self.tasks[future] = task, present

@@ -43,8 +43,17 @@ def _made():
             {**row, "kind": "default", "seconds": 9.0 * busy},
             {**row, "kind": "start", "seconds": 2.0 * busy},
             {**row, "kind": "misprint", "seconds": 5.0 * busy, "diagnosis": 0.5 * busy},
-            {**row, "kind": "cluster", "cluster": 1, "seconds": 18.0 * busy, "sweep": 16.0 * busy},
-            {**row, "kind": "cluster", "cluster": 2, "seconds": 10.0 * busy, "sweep": 8.0 * busy},
+        ]
+        commands += [
+            {
+                **row,
+                "kind": "cluster",
+                "cluster": cluster,
+                "samples": size,
+                "seconds": busy * (2 + per * size),
+            }
+            for cluster, per in ((1, 16e-7), (2, 8e-7))
+            for size in sizes[BOTH]
         ]
     kernels = [
         {"repeat": repeat, "model": "chain", "parameters": 8, "dtype": dtype, "kernel": kernel,
@@ -73,8 +82,8 @@ def _made():
         ("diagnosis, chain-misprint", 0.5, "yes"),
         ("peak memory, 10,000,000 / 1,000,000 samples", 510 / 501, "yes"),
         ("audit / whole command, 10,000,000 samples", 0.025, "yes"),
-        ("2 Dask workers against 1, whole command", 1.8, "yes"),
-        ("2 Dask workers against 1, sweep alone", 2.0, "yes"),
+        ("2 Dask workers against 1, whole command, 10,000,000 samples", 1.8, "yes"),
+        ("2 Dask workers against 1, marginal", 2.0, "yes"),
     ],
 )
 def test_a_figure_is_the_median_of_its_rounds_beside_its_goal(figure, value, met):

@@ -42,7 +42,7 @@ def draw_bench(figures: pd.DataFrame, curves: pd.DataFrame) -> bytes:
     for axes in panels.flat[1:3]:
         axes.set(xscale="log", yscale="log")
     clusters = curves[curves["against"] == "Dask workers"]
-    _draw_line(panels[1, 1], clusters, "on Dask, sweep alone")
+    _draw_line(panels[1, 1], clusters, "on Dask, marginal")
     processes = curves.loc[curves["against"].isin(["workers", "Dask workers"]), "at"]
     panels[1, 1].set_xticks(sorted(processes.unique()))
     panels[1, 1].set_ylim(bottom=0)

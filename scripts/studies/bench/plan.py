@@ -121,7 +121,8 @@ def measure(
         for repeat in range(plan.repeats):
             note(f"round {repeat + 1} of {plan.repeats}")
             curves = repeat < plan.curves
-            todo = [*plan.commands(), *(_on_cluster(plan.samples, *a) for a in addresses.items())]
+            todo = list(plan.commands())
+            todo += [_on_cluster(size, *a) for a in addresses.items() for size in plan.pair]
             todo += plan.curve_commands() if curves else ()
             commands += [{"repeat": repeat, **time_sweep(command)} for command in todo]
             widths = plan.widths if curves else ()

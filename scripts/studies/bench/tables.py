@@ -45,6 +45,8 @@ class Measured:
         self.workers = int(swept["workers"].max())
         sizes = sorted(swept.loc[swept["dtypes"] == BOTH, "samples"].unique())
         self.small, self.large = sizes[0], sizes[-1]
+        of_clusters = commands.loc[commands["kind"] == "cluster", "cluster"]
+        self.clusters = sorted(map(int, of_clusters.unique()))
 
     def of(self, column: str, **chosen: Any) -> pd.Series[float]:
         """Return a column of the commands that have these values in others."""
@@ -160,12 +162,14 @@ def _ratios(m: Measured) -> Figures:
 
 
 def _clusters(m: Measured) -> Figures:
-    rows = m.commands[m.commands["kind"] == "cluster"]
-    for workers in sorted(rows["cluster"].unique())[1:]:
-        for column, what in (("seconds", "whole command"), ("sweep", "sweep alone")):
-            one, more = (m.of(column, kind="cluster", cluster=n) for n in (1, workers))
-            goal = Goal(least=1.7) if workers == 2 else None
-            yield f"{workers} Dask workers against 1, {what}", "", one / more, goal
+    for workers in m.clusters[1:]:
+        goal = Goal(least=1.7) if workers == 2 else None
+        both = 1, workers
+        one, more = (m.marginal(kind="cluster", cluster=size) for size in both)
+        yield f"{workers} Dask workers against 1, marginal", "", one / more, goal
+        one, more = (m.of("seconds", kind="cluster", cluster=n, samples=m.large) for n in both)
+        name = f"{workers} Dask workers against 1, whole command, {m.large:,} samples"
+        yield name, "", one / more, goal
 
 
 def curves(commands: pd.DataFrame, kernels: pd.DataFrame) -> pd.DataFrame:
@@ -176,7 +180,7 @@ def curves(commands: pd.DataFrame, kernels: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         `against`, its value `at`, `what`, and nanoseconds a sample: `median`, `smallest`,
         `largest` of `repeats`. Against samples it is the whole command, against workers and
-        parameters the marginal cost; of Dask workers the stage `sweep`.
+        parameters the marginal cost.
     """
     m = Measured(commands, kernels)
     return pd.DataFrame(
@@ -198,9 +202,9 @@ def _points(m: Measured) -> Iterator[tuple[str, int, str, pd.Series[float]]]:
     for workers in sorted(swept["workers"].unique()):
         marginal = m.marginal(kind="sweep", dtypes="float64", workers=workers)
         yield "workers", workers, "marginal", marginal
-    for workers in sorted(m.commands.loc[m.commands["kind"] == "cluster", "cluster"].unique()):
-        seconds = m.of("sweep", kind="cluster", cluster=workers)
-        yield "Dask workers", workers, "sweep alone", NANO * seconds / m.large
+    for workers in m.clusters:
+        marginal = m.marginal(kind="cluster", cluster=workers)
+        yield "Dask workers", workers, "marginal", marginal
     networks = m.commands[m.commands["kind"] == "network"]
     for parameters in sorted(networks["parameters"].unique()):
         rows = networks[networks["parameters"] == parameters]
