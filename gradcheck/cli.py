@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from gradcheck import commands
 from gradcheck.errors import RequestError, UnfinishedError, is_interrupt, one_line, told
-from gradcheck.harness.request import DTYPES, TIMEOUT
+from gradcheck.harness.request import DTYPES, NARROW_DTYPES, TIMEOUT
 from gradcheck.options import OPTIONS, number, usable_cores, whole_number
 
 WRONG_REQUEST, UNFINISHED, INTERRUPTED = 2, 3, 130
@@ -235,7 +235,7 @@ def _add_comparison(parser: argparse.ArgumentParser, dtypes: tuple[str, ...] = D
         type=_names,
         default=dtypes,
         metavar="NAME,…",
-        help=f"floating-point formats ({','.join(dtypes)})",
+        help=f"floating-point formats, {' and '.join(NARROW_DTYPES)} too ({','.join(dtypes)})",
     )
     parser.add_argument(
         "--adapters", type=_names, metavar="NAME,…", help="(all that are installed)"

@@ -128,7 +128,7 @@ def _trace(
     model: Model, widened: Mapping[str, NDArray[Any]], request: Request, progress: Progress
 ) -> Trace:
     dtype = np.dtype(request.dtypes[0])
-    adapters = choose_adapters(request.adapters, model)
+    adapters = choose_adapters(request.adapters, model, request.dtypes[:1])
     values = {
         name: array if array.dtype.kind == "i" else array.astype(dtype)
         for name, array in widened.items()

@@ -185,7 +185,7 @@ WRONG = [
     ("sweep empty.py:NAME", "no gradcheck.Model or Case named 'NAME'"),
     ("sweep --adapters tortch", "--adapters: there is no adapter 'tortch'; did you mean 'torch'?"),
     ("sweep --adapters ,", "--adapters: none given"),
-    ("sweep --dtypes float16", "--dtypes: there is no dtype 'float16'; did you mean 'float64'?"),
+    ("sweep --dtypes float61", "--dtypes: there is no dtype 'float61'; did you mean 'float64'?"),
     ("sweep --samples 0", "--samples: expected at least 1, got 0"),
     ("sweep --samples -3", "--samples: expected at least 1, got -3"),
     ("sweep --samples abc", "--samples: expected a whole number, got 'abc'"),

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from gradcheck.errors import RequestError, guarded, is_interrupt, one_line, told
 from gradcheck.model.board import Given
 from gradcheck.model.model import Model
+from gradcheck.numbers.rounding import finfo
 from gradcheck.suggestions import nearest
 
 ENTRY_POINT_GROUP = "gradcheck.adapters"
@@ -50,7 +51,7 @@ def by_forward_mode(framework: str) -> Callable[[Model], Sequence[str]]:
 
 def normal_range(dtype: np.dtype[Any]) -> tuple[float, float]:
     """Return between which magnitudes a plain evaluation keeps full precision."""
-    return float(np.finfo(dtype).smallest_normal), float(np.finfo(dtype).max)
+    return float(finfo(dtype).smallest_normal), float(finfo(dtype).max)
 
 
 def sample_loss(model: Model, xp: Any, framework: str = "") -> Callable[[Mapping[str, Any]], Any]:
@@ -93,6 +94,8 @@ class Adapter:
     value
         As `prepare`, but of the function that computes the losses, shape `(n,)`: those of the
         expression that takes the definition's place. `None` if there is none to be had.
+    dtypes
+        The formats in which it works; `None` for all.
     """
 
     prepare: Callable[[Model, np.dtype[Any]], Gradients]
@@ -103,6 +106,11 @@ class Adapter:
     gradients: Callable[[Model], Sequence[str]] = every_parameter
     normal_range: Callable[[np.dtype[Any]], tuple[float, float]] = normal_range
     value: Callable[[Model, np.dtype[Any]], Callable[[Arrays], NDArray[Any]]] | None = None
+    dtypes: Sequence[str] | None = None
+
+    def works_in(self, dtype: str) -> bool:
+        """Tell whether it works in a format."""
+        return self.dtypes is None or dtype in self.dtypes
 
     @property
     def installed(self) -> bool:
@@ -214,14 +222,33 @@ def missing_adapters() -> dict[str, str]:
     }
 
 
-def choose_adapters(names: Sequence[str] | None, model: Model) -> dict[str, Adapter]:
-    """Return the adapters asked for, or those that a sweep runs by default.
+def choose_adapters(
+    names: Sequence[str] | None, model: Model, dtypes: Sequence[str] = ("float64",)
+) -> dict[str, Adapter]:
+    """Return the adapters asked for, or those that a sweep runs by default, for some formats.
 
     Raises
     ------
     RequestError
-        For a name that is unknown, not installed, or has nothing to say about this model.
+        For a name that is unknown, not installed, or has nothing to say about this model; and if
+        there is no adapter for a format.
     """
+    chosen = _chosen(names, model)
+    for name, adapter in chosen.items():
+        if names is not None and not any(map(adapter.works_in, dtypes)):
+            known = " and ".join(adapter.dtypes or ())
+            raise RequestError("adapters", f"{name} works in {known}, not in {', '.join(dtypes)}")
+    for dtype in dtypes:
+        if not any(adapter.works_in(dtype) for adapter in chosen.values()):
+            raise RequestError(
+                "dtypes",
+                f"none of the adapters ({', '.join(chosen)}) works in {dtype}; "
+                f"install PyTorch or JAX, or leave {dtype} out",
+            )
+    return {n: one for n, one in chosen.items() if any(map(one.works_in, dtypes))}
+
+
+def _chosen(names: Sequence[str] | None, model: Model) -> dict[str, Adapter]:
     if model.adapters:
         return _own_adapters(names, model)
     if names is None:

@@ -12,7 +12,9 @@ from gradcheck.model.model import Model
 def _prepare(model: Model, dtype: np.dtype[Any]) -> Gradients:
     def gradients(values: Arrays) -> Arrays:
         return {
-            name: np.broadcast_to(evaluate(model, formula, values), values[name].shape)
+            name: np.broadcast_to(evaluate(model, formula, values), values[name].shape).astype(
+                dtype, copy=False
+            )
             for name, formula in model.closed_forms.items()
         }
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 
 from gradcheck.adapters import Adapter, Arrays, Gradients
 from gradcheck.model.model import Model, run_passes
 from gradcheck.numbers.array import OneSampleError
+from gradcheck.numbers.narrow import plain
 from gradcheck.numbers.plain import Plain
+
+NARROW = [np.dtype(np.float16), np.dtype(bfloat16)]
 
 
 def _prepare(model: Model, dtype: np.dtype[Any]) -> Gradients:
@@ -27,8 +31,9 @@ def _prepare(model: Model, dtype: np.dtype[Any]) -> Gradients:
 
     def at_once(values: Arrays) -> dict[str, NDArray[Any]]:
         leaves: dict[str, Any] = dict(values)
-        if not model.batched:
-            leaves = {name: Plain(array, 1) for name, array in values.items()}
+        hidden = 0 if model.batched else 1
+        if hidden or dtype in NARROW:
+            leaves = dict(plain(values, hidden))
             for leaf in leaves.values():
                 leaf.frozen = True
         _, _, d = run_passes(model, np, leaves)

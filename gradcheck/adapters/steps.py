@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from gradcheck.adapters import Adapter, Arrays, Gradients
 from gradcheck.model.board import Given
 from gradcheck.model.model import Model
+from gradcheck.numbers.narrow import plain
 from gradcheck.numbers.plain import Plain
 
+DTYPES = ("float64", "float32")
+"""Coarser formats have no room for a small step."""
 Quotient = Callable[[Callable[[Any], NDArray[Any]]], NDArray[Any]]
 """From the loss as a function of a step in one number, to a derivative."""
 
@@ -33,7 +36,7 @@ def evaluate(model: Model, function: Callable[[Any, Any], Any], values: Arrays) 
         Shape `(n,)`, or `(n, *shape)` of a formula.
     """
     hidden = 0 if model.batched else 1
-    numbers = {name: Plain(array, hidden) for name, array in values.items()}
+    numbers = plain(values, hidden)
     result = function(np, Given(numbers))
     return np.asarray(result.array if isinstance(result, Plain) else result)
 
@@ -93,13 +96,20 @@ def _prepare_complex(model: Model, dtype: np.dtype[Any]) -> Gradients:
 
 
 forward_difference = Adapter(
-    _prepare_forward, f"forward difference, h = {NOTEBOOK_STEP}", judged=False
+    _prepare_forward,
+    f"forward difference, h = {NOTEBOOK_STEP}",
+    judged=False,
+    dtypes=DTYPES,
 )
 central_difference = Adapter(
-    _prepare_central, "central difference, h = cube root of the unit roundoff", judged=False
+    _prepare_central,
+    "central difference, h = cube root of the unit roundoff",
+    judged=False,
+    dtypes=DTYPES,
 )
 complex_step = Adapter(
     _prepare_complex,
     "imaginary part of the loss at a complex step, over the step",
     normal_range=_complex_range,
+    dtypes=DTYPES,
 )

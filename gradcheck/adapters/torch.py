@@ -9,16 +9,36 @@ import numpy as np
 from gradcheck.adapters import Adapter, Arrays, Gradients, by_forward_mode, sample_loss
 from gradcheck.model.model import Model
 
+BY_BITS = {"bfloat16": "int16", "float8_e4m3fn": "uint8", "float8_e5m2": "uint8"}
+"""Formats that go from NumPy to PyTorch, and back, as integers of the same bits."""
+
 
 def _tensors(values: Arrays) -> dict[str, Any]:
+    return {name: tensor_from(array) for name, array in values.items()}
+
+
+def tensor_from(array: Any) -> Any:
+    """Return a tensor of an array, by the bits where PyTorch does not know NumPy's format."""
     import torch
 
-    return {name: torch.tensor(array) for name, array in values.items()}
+    bits = BY_BITS.get(array.dtype.name)
+    if bits is None:
+        return torch.tensor(array)
+    return torch.tensor(array.view(bits)).view(getattr(torch, array.dtype.name))
+
+
+def array_from(tensor: Any) -> Any:
+    """Return an array of a tensor, by the bits where NumPy does not know PyTorch's format."""
+    import torch
+
+    name = str(tensor.dtype).removeprefix("torch.")
+    bits = BY_BITS.get(name)
+    return tensor.view(getattr(torch, bits)).numpy().view(name) if bits else tensor.numpy()
 
 
 def _arrays(tensors: Any, dtype: np.dtype[Any]) -> Arrays:
     # Forward mode may return float64 where an integer was added up: only the format is wrong.
-    return {name: tensor.numpy().astype(dtype, copy=False) for name, tensor in tensors.items()}
+    return {name: array_from(tensor).astype(dtype, copy=False) for name, tensor in tensors.items()}
 
 
 def _sample_loss(model: Model) -> Callable[[dict[str, Any]], Any]:
@@ -63,7 +83,7 @@ def _prepare_value(model: Model, dtype: np.dtype[Any]) -> Callable[[Arrays], Any
 
     def value(values: Arrays) -> Any:
         with judged_in(dtype):
-            return losses(_tensors(values)).detach().numpy()
+            return array_from(losses(_tensors(values)).detach())
 
     return value
 

@@ -22,6 +22,7 @@ from gradcheck.capture.program import Rule
 from gradcheck.numbers.array import Batched
 from gradcheck.numbers.errors import NoRuleError
 from gradcheck.numbers.jumps import plain
+from gradcheck.numbers.rounding import finfo
 
 _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
@@ -210,7 +211,7 @@ def _check_rank(name: str, a: Any, inverse: Any, atol: Any, rtol: Any) -> None:
 
 
 def _rounding_alone(a: Any) -> float:
-    return float(np.finfo(format_of(a)).eps) * int(max(np.shape(a)[-2:]))
+    return float(finfo(format_of(a)).eps) * int(max(np.shape(a)[-2:]))
 
 
 def _pinv(

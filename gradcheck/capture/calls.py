@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.adapters.torch import tensor_from
 from gradcheck.capture.situations import Arrays, Gradients, Scene, Told, outputs_apart, subsets
 from gradcheck.capture.torch_function import TorchFunction
 
@@ -82,7 +83,7 @@ def call(
     if [tuple(one.shape) for one in outputs] != [np.shape(one) for one in cotangents]:
         raise OtherOutputsError
     given = [
-        torch.tensor(np.asarray(one)).to(output)
+        tensor_from(np.asarray(one)).to(output)
         for one, output in zip(cotangents, outputs, strict=True)
     ]
     return Call(tensors, names, outputs, given)

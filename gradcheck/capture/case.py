@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradcheck.errors import RequestError, guarded
-from gradcheck.harness.request import DTYPES
+from gradcheck.harness.request import ALL_DTYPES, DTYPES, NARROW_DTYPES
 from gradcheck.harness.samples import draw_samples
 from gradcheck.model.domains import Domain, rounded
+from gradcheck.numbers.rounding import finfo
 from gradcheck.suggestions import nearest
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Case:
         definition = subject
         if self.definition is not None:
             definition = subject_of(self.definition, self.inputs, subject.names)
-        own = subject.dtype if subject.dtype in DTYPES else DTYPES[-1]
+        own = subject.dtype if subject.dtype in ALL_DTYPES else DTYPES[-1]
         arrays = {key: value.astype(own) for key, value in subject.given.items()}
         missing = [key for key, value in subject.given.items() if np.isnan(value).any()]
         if missing:
@@ -108,7 +109,7 @@ class Case:
         domain = self.cotangents if isinstance(self.cotangents, Domain) else None
         found = {}
         for i, dtype in enumerate(formats):
-            is_coarser = own == "float64" and dtype == np.float32
+            is_coarser = finfo(dtype).eps > finfo(np.dtype(own)).eps or dtype in NARROW_DTYPES
             given = rounded(domain, dtype) if is_coarser else domain
             if given is not None:
                 found[f"{COTANGENT}.{i}"] = given

@@ -9,7 +9,7 @@ from typing import Any
 from gradcheck.api import stages
 from gradcheck.capture.case import Case
 from gradcheck.errors import RequestError
-from gradcheck.harness.request import DTYPES, Request
+from gradcheck.harness.request import ALL_DTYPES, Request
 from gradcheck.model.domains import Domain
 from gradcheck.reports.tables import Report
 from gradcheck.suggestions import nearest
@@ -73,9 +73,10 @@ def check(
     model = case.model(settings.get("seed", 0))
     if dtypes is None:
         dtypes = [model.subject.dtype]
-        if model.subject.dtype not in DTYPES:
+        if model.subject.dtype not in ALL_DTYPES:
             raise RequestError(
-                "dtypes", f"{model.subject.dtype} is not judged; choose among {', '.join(DTYPES)}"
+                "dtypes",
+                f"{model.subject.dtype} is not judged; choose among {', '.join(ALL_DTYPES)}",
             )
     if isinstance(dtypes, str) or not isinstance(dtypes, Iterable):
         raise RequestError("dtypes", f"expected a list such as ['float64'], got {dtypes!r}")

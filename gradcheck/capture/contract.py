@@ -28,6 +28,7 @@ from gradcheck.capture.situations import (
 )
 from gradcheck.capture.subject import Subject
 from gradcheck.errors import guarded
+from gradcheck.numbers.rounding import finfo
 
 ABSENT = "no cotangent for one of several outputs"
 BATCHED = "a batch of cotangents at once"
@@ -74,7 +75,7 @@ def compare_outputs(
         situation = f"outputs of {name} are those of the definition"
         try:
             found, expected = party.outputs(arrays), definition.outputs(arrays)
-            unit = max(float(np.finfo(one.dtype).eps) for one in (*found, *expected))
+            unit = max(float(finfo(one.dtype).eps) for one in (*found, *expected))
             pairs = zip(bars_of(cotangents).outputs, expected, strict=True)
             wide = [SLACK * (bar + unit * np.abs(one)) for bar, one in pairs]
             problem = outputs_apart(found, expected, lambda wide=wide: wide)  # type: ignore[misc]

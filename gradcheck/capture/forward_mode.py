@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.adapters.torch import tensor_from
 from gradcheck.capture.situations import (
     NOT_DEFINED,
     SLACK,
@@ -38,7 +39,7 @@ def forward_torch(scene: Scene) -> Told | str | None:
         tensors = scene.subject.tensors(scene.arrays)
         with forward_ad.dual_level():
             duals = {
-                name: forward_ad.make_dual(tensor, torch.tensor(direction[name]).to(tensor))
+                name: forward_ad.make_dual(tensor, tensor_from(direction[name]).to(tensor))
                 for name, tensor in tensors.items()
             }
             slopes = [forward_ad.unpack_dual(one).tangent for one in scene.subject(duals)]

@@ -15,6 +15,7 @@ from gradcheck.capture.program import Rule
 from gradcheck.numbers.array import Batched
 from gradcheck.numbers.errors import NoRuleError
 from gradcheck.numbers.formats import cast
+from gradcheck.numbers.rounding import finfo
 
 _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
@@ -103,7 +104,7 @@ def _shifted(x: Any, places: Any, **_: Any) -> Any:
 
 
 def _reduce_precision(x: Any, *, exponent_bits: int, mantissa_bits: int, **_: Any) -> Any:
-    kept = np.finfo(x.dtype)
+    kept = finfo(x.dtype)
     if exponent_bits < kept.iexp or mantissa_bits < kept.nmant:
         raise NoRuleError("there is no rule for reduce_precision", "reduce_precision")
     return x

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.adapters.torch import tensor_from
 from gradcheck.capture.situations import (
     MOST_SUBSETS,
     NOT_DEFINED,
@@ -55,7 +56,7 @@ def mapped_torch(scene: Scene) -> Told | str | None:
         return [results[place] for place in places]  # of a mapped one nothing tells
 
     def made(batch: Arrays) -> Subject:
-        tensors = {name: torch.tensor(array) for name, array in batch.items()}
+        tensors = {name: tensor_from(array) for name, array in batch.items()}
         mapped = torch.func.vmap(chosen, randomness="same")
         return TorchFunction(lambda given: mapped(given), [tensors], [GIVEN])
 

@@ -29,6 +29,7 @@ from gradcheck.errors import EndedError, RequestError, guarded
 from gradcheck.model.domains import Domain, near
 from gradcheck.model.model import Model
 from gradcheck.numbers.array import Batched, OneSampleError
+from gradcheck.numbers.rounding import finfo
 
 COTANGENT = "cotangent"
 NUDGE = 2.0**-20
@@ -172,7 +173,7 @@ class Programs:
     def _check_constants(self, arrays: Mapping[str, NDArray[Any]], captured: Captured) -> None:
         """See whether something enters that depends on the inputs, though it is taken for fixed."""
         moved = {
-            name: array * array.dtype.type(1 + NUDGE) if name in self.subject.given else array
+            name: _nudged(array) if name in self.subject.given else array
             for name, array in arrays.items()
         }
         again = self._record(moved)
@@ -198,6 +199,13 @@ class Programs:
         error = _UnseenError("function", f"{what}; {plain}")
         error.in_backward = in_backward
         return error
+
+
+def _nudged(array: NDArray[Any]) -> NDArray[Any]:
+    """Move numbers by a share of theirs that their format notices."""
+    share = max(NUDGE, 4 * float(finfo(array.dtype).eps))
+    moved: NDArray[Any] = array * array.dtype.type(1 + share)
+    return moved
 
 
 def _entering(step: Step | None, how: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.capture.subject import Ran, Subject
+from gradcheck.numbers.rounding import finfo
 
 Arrays = Mapping[str, NDArray[Any]]
 Gradients = Mapping[str, NDArray[np.float64] | None]
@@ -94,7 +95,7 @@ class Scene:
     def unit(self) -> float:
         """The unit roundoff of the coarsest format among inputs and outputs."""
         arrays = (*self.arrays.values(), *self.plain.outputs)
-        return max(float(np.finfo(one.dtype).eps) for one in arrays) / 2
+        return max(float(finfo(one.dtype).eps) for one in arrays) / 2
 
     def own_bars(self, function: Any, arrays: Arrays, cotangents: Sequence[Any]) -> Bars | None:
         """Return the bars of another function; `None` if they cannot be told."""

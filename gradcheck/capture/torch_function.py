@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.adapters.torch import tensor_from
 from gradcheck.capture.subject import Captured, Ran, flat_name, usable_name
 from gradcheck.capture.torch_recorder import Recording, array_of, finish, is_tensor, recorded
 from gradcheck.errors import RequestError
@@ -95,15 +96,13 @@ class TorchFunction:
 
     def tensors(self, arrays: Arrays) -> dict[str, Any]:
         """Make tensors that need a gradient."""
-        import torch
-
         return {
-            name: torch.tensor(np.asarray(arrays[name]), device=self._device(name)).requires_grad_()
+            name: tensor_from(np.asarray(arrays[name])).to(self._device(name)).requires_grad_()
             for name in self.given
         }
 
     def _device(self, name: str) -> Any:
-        return self._leaves[self._places[name]].device if name in self._places else None
+        return self._leaves[self._places[name]].device if name in self._places else "cpu"
 
     def __call__(self, tensors: Mapping[str, Any]) -> list[Any]:
         """Call the function; return its outputs that can be differentiated."""
@@ -217,7 +216,7 @@ class TorchFunction:
         if given is None:
             return [torch.ones_like(output) for output in outputs]
         return [
-            torch.tensor(np.asarray(one)).to(output)
+            tensor_from(np.asarray(one)).to(output)
             for one, output in zip(given, outputs, strict=True)
         ]
 

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.adapters.torch import array_from
 from gradcheck.capture.aten import rule_of
 from gradcheck.capture.program import Line, Program, Ref, Step
+from gradcheck.numbers.rounding import WORKING
 
 READ_OUT = ("aten._local_scalar_dense.default", "aten.is_nonzero.default", "aten.equal.default")
 """Operations that hand a number to Python, after which what is computed may depend on it."""
@@ -31,6 +33,10 @@ CASTS = ("aten._to_copy.default", "aten.copy_.default", "prims.convert_element_t
 FORMATS: Mapping[str, np.dtype[Any]] = {
     "torch.float32": np.dtype(np.float32),
     "torch.float64": np.dtype(np.float64),
+    "torch.float16": np.dtype(np.float16),
+    "torch.bfloat16": np.dtype("bfloat16"),
+    "torch.float8_e4m3fn": np.dtype("float8_e4m3fn"),
+    "torch.float8_e5m2": np.dtype("float8_e5m2"),
 }
 """Those in which a bar can be told."""
 BY_ROWS = " of rows"
@@ -71,7 +77,7 @@ class Recording:
         number = self.known(tensor)
         if number is None:
             number = self._add(tensor)
-            self.program.constants[number] = array_of(tensor).copy()
+            self.program.constants[number] = constant_of(tensor)
         return number
 
     def known(self, tensor: Any) -> int | None:
@@ -91,7 +97,7 @@ class Recording:
         flat = results if isinstance(results, tuple | list) else (results,)
         if drawn or not self._is_followed(flat, (args, tuple(kwargs.values()))):
             for result in filter(is_tensor, flat):
-                value = array_of(result).copy()
+                value = constant_of(result)
                 if drawn and self.backward and value.tobytes() not in self._drawn:
                     self.random.append(line)
                 elif drawn:
@@ -197,15 +203,20 @@ def is_tensor(value: Any) -> bool:
 
 
 def array_of(tensor: Any) -> NDArray[Any]:
-    """Return a tensor's numbers; those of a format that NumPy lacks in float64."""
+    """Return a tensor's numbers in its format."""
     import torch
 
     tensor = tensor.detach()
     if tensor._is_zerotensor():
         tensor = torch.zeros(tensor.shape, dtype=tensor.dtype)
-    if tensor.dtype in (torch.bfloat16, torch.float16):
-        tensor = tensor.double()
-    return np.asarray(tensor.resolve_conj().resolve_neg().cpu())
+    return np.asarray(array_from(tensor.resolve_conj().resolve_neg().cpu()))
+
+
+def constant_of(tensor: Any) -> NDArray[Any]:
+    """Return a copy of a tensor's numbers; those of 16 bits in float64."""
+    array = array_of(tensor)
+    is_narrow = tensor.is_floating_point() and array.dtype.itemsize < WORKING.itemsize
+    return array.astype(np.float64 if is_narrow else array.dtype)
 
 
 @cache

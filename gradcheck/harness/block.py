@@ -89,17 +89,18 @@ class Bench:
         for array in given.values():
             array.flags.writeable = False  # an adapter that would change it fails, and no other
         # All adapters are called before any result is looked at: some compute in the background.
+        adapters = {n: one for n, one in self.adapters.items() if one.works_in(dtype)}
         results: dict[str, Any] = {}
-        for name in self.adapters:
+        for name in adapters:
             with watch.timed(name):
                 results[name] = self.call(Call(name, dtype, start), given)
         checked: dict[str, dict[str, Result]] = {}
-        for name in self.adapters:
+        for name in adapters:
             with watch.timed(name):
                 checked[name] = self._checked(Call(name, dtype, start), results[name])
         references = _References(self, drawn, count, watch)
         tallies: dict[Key, Tally] = {}
-        for name, adapter in self.adapters.items():
+        for name, adapter in adapters.items():
             for gradient, result in checked[name].items():
                 with watch.timed("verdicts"):
                     reference = references.get(name, adapter, gradient)
@@ -160,9 +161,10 @@ class Bench:
     ) -> dict[str, str]:
         """Find out whether what takes the definition's place is random, or something else."""
         expressions: dict[str, str] = {}
-        for name, adapter in self.adapters.items():
+        for name, result in results.items():
+            adapter = self.adapters[name]
             framework = adapter.framework
-            if framework not in self.model.expressions or isinstance(results[name], str):
+            if framework not in self.model.expressions or isinstance(result, str):
                 continue
             again = self.call(Call(name, references.dtype.name, 0), given)
             bounds = {
@@ -170,7 +172,7 @@ class Bench:
                 for gradient in adapter.gradients(self.model)
                 if not isinstance(reference := references.get(name, adapter, gradient), str)
             }
-            found = differing_runs(framework, results[name], again, bounds)
+            found = differing_runs(framework, result, again, bounds)
             if not found and adapter.value is not None and references.passes is not None:
                 found = misexpressed(
                     adapter, self.model, given, references.passes.definition, references.count

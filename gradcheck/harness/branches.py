@@ -15,6 +15,7 @@ from gradcheck.numbers.array import Function, OneSampleError
 from gradcheck.numbers.comparisons import Comparison
 from gradcheck.numbers.dispatch import KINKED
 from gradcheck.numbers.plain import Plain
+from gradcheck.numbers.rounding import finfo
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +44,7 @@ class _Notes:
     """What all numbers of a run write down."""
 
     def __init__(self, samples: int, dtype: np.dtype[Any]) -> None:
-        limits = np.finfo(dtype)
+        limits = finfo(dtype)
         self.small, self.large = np.sqrt(limits.smallest_normal), np.sqrt(limits.max)
         self.leads: list[NDArray[Any]] = []
         self.strained = np.zeros(samples, bool)

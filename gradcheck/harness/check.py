@@ -9,7 +9,7 @@ import numpy as np
 
 from gradcheck.adapters.hand_written import hand_written
 from gradcheck.errors import RequestError, guarded
-from gradcheck.harness.request import Request
+from gradcheck.harness.request import NARROW_DTYPES, Request
 from gradcheck.harness.samples import draw_model
 from gradcheck.judge.evaluation import Values
 from gradcheck.judge.mistakes import check_boards, check_number, failure, place
@@ -57,7 +57,7 @@ def check_model(model: Model, values: Values, dtypes: Sequence[str] = ("float64"
             _check_repeats(model, row, 1)
         _check_branches(model, values)
         _check_balls(model, values)
-        for dtype in dtypes:
+        for dtype in dict.fromkeys("float32" if one in NARROW_DTYPES else one for one in dtypes):
             _check_at_once(model, values, np.dtype(dtype))
 
 

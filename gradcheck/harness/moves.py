@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gradcheck.harness.samples import draw_words
 from gradcheck.model.model import Model
+from gradcheck.numbers.rounding import finfo
 
 Floats = NDArray[np.float64]
 Target = NDArray[np.int64]
@@ -60,7 +61,7 @@ class Space:
     def values(self, rows: Floats) -> dict[str, NDArray[Any]]:
         """Return the samples nearest to some rows: in their domains, and exact in the format."""
         values: dict[str, NDArray[Any]] = {}
-        largest = float(np.finfo(self.dtype).max)
+        largest = float(finfo(self.dtype).max)
         for name, (first, last) in self._parts.items():
             numbers = rows[:, first:last].reshape(len(rows), *self.model.leaves[name])
             domain = self.model.domain(name)
@@ -79,7 +80,7 @@ class Space:
     @cached_property
     def ends(self) -> tuple[Floats, Floats]:
         """The smallest and the largest number at each position."""
-        limits = np.finfo(self.dtype)
+        limits = finfo(self.dtype)
         tried = [-float(limits.max), float(limits.smallest_subnormal), float(limits.max)]
         rows = self.rows(self.values(np.repeat(np.array(tried)[:, None], self.width, axis=1)))
         return rows.min(axis=0), rows.max(axis=0)
@@ -128,7 +129,7 @@ def _roll(row: Floats, target: Target, amount: float) -> None:
 
 def powers(dtype: np.dtype[Any]) -> list[float]:
     """Return powers of two from the smallest number of a format to the largest, dense about 1."""
-    limits = np.finfo(dtype)
+    limits = finfo(dtype)
     smallest, normal, largest, digits = (
         limits.minexp - limits.nmant, limits.minexp, limits.maxexp - 1, limits.nmant,
     )  # fmt: skip
@@ -146,7 +147,7 @@ def all_moves(space: Space, most: int) -> list[Move]:
     Of a model of many numbers not every one is moved alone.
     """
     sizes = powers(space.dtype)
-    near = (1.0, -1.0, 1 + 2 * float(np.finfo(space.dtype).eps), 1 + 2.0**-20, 1 + 2.0**-10)
+    near = (1.0, -1.0, 1 + 2 * float(finfo(space.dtype).eps), 1 + 2.0**-20, 1 + 2.0**-10)
     single = [np.array([place]) for group in space.groups for place in group]
     per_place = 2 * len(sizes)
     single = single[:: ceil(len(single) * per_place / max(most // 2, 1)) or 1]

@@ -9,11 +9,15 @@ from gradcheck.errors import RequestError, echoed
 from gradcheck.suggestions import nearest
 
 DTYPES = ("float64", "float32")
+"""Those of a sweep unless it is told otherwise."""
+NARROW_DTYPES = ("float16", "bfloat16")
+"""Those of 16 bits, which compute in float32."""
+ALL_DTYPES = (*DTYPES, *NARROW_DTYPES)
 BARS = ("auto", "ball", "stochastic")
 FEWEST_SEARCHED, MOST_SEARCHED = 4_096, 65_536
 """Samples of a search in each format, a quarter of the random ones in between."""
 DISTRIBUTIONS = ("normal", "uniform", "log-uniform")
-LARGEST_SCALE = {"float64": 1e300, "float32": 1e30}
+LARGEST_SCALE = {"float64": 1e300, "float32": 1e30, "float16": 1e3, "bfloat16": 1e30}
 """Above it, samples themselves might be infinite."""
 TIMEOUT = 120.0
 """Seconds that a call may take: compiling a large model takes tens."""
@@ -47,7 +51,7 @@ class Request:
     scale
         Standard deviation of a normal sample; the factor of the other distributions.
     dtypes
-        Floating-point formats to judge, of `DTYPES`.
+        Floating-point formats to judge, of `ALL_DTYPES`.
     adapters
         By name; `None` for every one that is installed and runs by default.
     ulps
@@ -126,10 +130,11 @@ class Request:
         if not 0 <= self.seed < SEED_LIMIT:
             raise RequestError("seed", f"expected 0 to 2**128 - 1, got {echoed(self.seed)}")
         if not self.dtypes:
-            raise RequestError("dtypes", f"none given; choose among {', '.join(DTYPES)}")
+            raise RequestError("dtypes", f"none given; choose among {', '.join(ALL_DTYPES)}")
         for dtype in self.dtypes:
-            if dtype not in DTYPES:
-                raise RequestError("dtypes", f"there is no dtype {dtype!r}{nearest(dtype, DTYPES)}")
+            if dtype not in ALL_DTYPES:
+                hint = nearest(dtype, ALL_DTYPES)
+                raise RequestError("dtypes", f"there is no dtype {dtype!r}{hint}")
             if not 0 < self.scale <= LARGEST_SCALE[dtype]:
                 raise RequestError(
                     "scale",

@@ -32,6 +32,7 @@ from gradcheck.harness.samples import EVIDENCE, Samples, block_size, draw_block
 from gradcheck.judge.tally import Key
 from gradcheck.judge.verdict import Comparison, Verdict
 from gradcheck.model.model import Model
+from gradcheck.numbers.rounding import finfo
 from gradcheck.stopwatch import Stopwatch
 
 Floats = NDArray[np.float64]
@@ -110,7 +111,9 @@ def search(
     begun, total = time.perf_counter(), budget * len(request.dtypes)
     size = min(LARGEST, max(SMALLEST, budget // GENERATIONS), budget, block_size(model, request))
     size = 1 << (size.bit_length() - 1)
-    bench = Bench(model, request, choose_adapters(request.adapters, model), size, extreme=True)
+    bench = Bench(
+        model, request, choose_adapters(request.adapters, model, request.dtypes), size, extreme=True
+    )
     climbs: list[_Climb] = []
     for stream, dtype in enumerate(request.dtypes):
         climb = _Climb(
@@ -214,7 +217,7 @@ class _Climb:
             return self._crossed(parent, dice.one_of(self._origins))
         group = dice.one_of(self.space.groups)
         target = group if way == 2 else group[[dice.below(len(group))]]
-        reach = 2.0 ** -dice.below(np.finfo(self.dtype).nmant)
+        reach = 2.0 ** -dice.below(finfo(self.dtype).nmant)
         row = parent.copy()
         with np.errstate(all="ignore"):
             row[target] *= 1 + (4 * dice.fraction() - 2) * reach

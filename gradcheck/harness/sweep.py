@@ -45,7 +45,7 @@ def run_sweep(
     UnfinishedError
         If the processes that do it end.
     """
-    bench = Bench(model, request, choose_adapters(request.adapters, model), block)
+    bench = Bench(model, request, choose_adapters(request.adapters, model, request.dtypes), block)
     stretches = cut(request, bench.block)
     ledger = Ledger(bench, execution)
     total, done = sum(map(len, stretches)), sum(map(len, ledger.done))
@@ -64,6 +64,7 @@ def run_sweep(
         (adapter, dtype, gradient)
         for adapter in bench.adapters
         for dtype in request.dtypes
+        if bench.adapters[adapter].works_in(dtype)
         for gradient in bench.adapters[adapter].gradients(model)
     ]
     return replace(

@@ -60,7 +60,7 @@ class Job:
 
         model = load_model(self.model, self.options)
         check_drawn(model, self.request)
-        adapters = choose_adapters(self.request.adapters, model)
+        adapters = choose_adapters(self.request.adapters, model, self.request.dtypes)
         bench = Bench(model, self.request, adapters, self.block)
         bench.parts = self.parts
         return bench

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gradcheck.numbers.array import Function, NoRuleError, Storage
 from gradcheck.numbers.comparisons import Comparison
-from gradcheck.numbers.dispatch import Number
+from gradcheck.numbers.dispatch import FORMATS, Number
 from gradcheck.numbers.dual import ARITHMETIC, any_of, each, is_finite, is_nan
 from gradcheck.numbers.elementary import elementary
 from gradcheck.numbers.errors import UndecidedError
@@ -81,6 +81,8 @@ class Reals(Number):
         hidden: int = 0,
     ) -> None:
         self.begin(hidden, side or Side())
+        if values.dtype in FORMATS:
+            values = values.astype(np.float64)
         self.values = arbs_of_floats(values) if values.dtype.kind == "f" else values
         self.slopes, self.moves, self.undefined = slopes, moves, undefined
 

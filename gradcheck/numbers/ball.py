@@ -241,7 +241,7 @@ class Ball(Number):
         given = Ball.from_value(self.mid.astype(np.float64), rounding, self.hidden, self.choices)
         rad = given.rad
         if self.rad is not EXACT:
-            once = rounding.two_errors(0.5)
+            once = rounding.cast_error
             _, wide = enclose(self.mid, self.rad, once, lambda: False, rounding, (self,))
             rad = np.where(self.rad == 0, rad, wide)
         if np.isnan(self.mid).any():

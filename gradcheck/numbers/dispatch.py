@@ -27,7 +27,10 @@ from gradcheck.numbers.comparisons import Comparison, settle
 from gradcheck.numbers.indexing import Indexed
 from gradcheck.numbers.methods import Methods
 
-FORMATS = (np.dtype(np.float32), np.dtype(np.float64))
+FORMATS = tuple(
+    np.dtype(name)
+    for name in ("float32", "float64", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
+)
 """Those in which bounds are known."""
 COMPARISONS: frozenset[np.ufunc] = frozenset(
     {np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal}

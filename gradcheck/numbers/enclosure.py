@@ -112,7 +112,7 @@ def contract(
     ]
     roundoffs = terms - 1 + len(operands) - 1
     inflation = 1 + (terms * len(operands) + 64) * 2.0**-52
-    error = rounding.two_errors(roundoffs) * inflation
+    error = rounding.sum_error(roundoffs) * inflation
     mid = np.asarray(function(*mids))
     reach = np.asarray(function(*reaches)) * inflation
     rad = np.asarray(error * reach)

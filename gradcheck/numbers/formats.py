@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gradcheck.numbers.dispatch import Number
+from gradcheck.numbers.dispatch import FORMATS, Number
 from gradcheck.numbers.jumps import plain
 from gradcheck.numbers.rounding import Rounding
 
@@ -45,7 +45,7 @@ def cast(x: Any, dtype: Any) -> Any:
     kind = np.dtype(dtype)
     if not isinstance(x, Number):
         return np.asarray(x).astype(kind)
-    if kind.kind == "f":
+    if kind.kind == "f" or kind in FORMATS:
         return x.cast(kind)
     if kind.kind == "b":
         return x.copy() if x.stored.kind == "b" else np.not_equal(x, 0)

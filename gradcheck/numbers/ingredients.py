@@ -140,13 +140,13 @@ def square_ulps(rounding: Rounding, reach: Any, lows: Any, highs: Any) -> Any:
 def cancellation(rounding: Rounding, reach: Any, lows: Any, highs: Any) -> Any:
     """Let the larger operand and a logarithm of at most log 2 cancel."""
     size = farthest(np.maximum(*lows), np.maximum(*highs))
-    return 2 * rounding.ulps * rounding.unit_roundoff * (size + 2)
+    return 2 * rounding.library_ulps * rounding.unit_roundoff * (size + 2)
 
 
 def power_ulps(rounding: Rounding, base: Any = 0.0, exponent: Any = 0.0) -> float:
     """Let a power be a library's, or |p| products; a square is one."""
     p = float(np.abs(np.asarray(exponent, np.float64)).max())
-    return 0.5 if np.all(exponent == 2) else max(rounding.ulps, p / 2)
+    return 0.5 if np.all(exponent == 2) else max(rounding.library_ulps, p / 2)
 
 
 # Where functions are undefined, and where they bend

@@ -60,7 +60,7 @@ class Plain(Number):
         array = np.asarray(value)
         if array.dtype.kind == "f" and self.dtype.kind in "fc":
             array = array.astype(self.array.real.dtype)
-        return Plain(array, 0)
+        return self.with_parts([array], 0)
 
     @property
     def format(self) -> np.dtype[Any] | None:
@@ -111,7 +111,7 @@ class Plain(Number):
         return self._result(chosen, (condition, a, b))
 
     def _result(self, array: Storage, operands: Sequence[Plain]) -> Plain:
-        return Plain(array, max(operand.hidden for operand in operands))
+        return self.with_parts([array], max(operand.hidden for operand in operands))
 
 
 def _analytic(ufunc: np.ufunc, values: Sequence[Storage]) -> Storage:

@@ -6,8 +6,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
+finfo: Any = ml_dtypes.finfo
+"""What `numpy.finfo` tells, of formats of 16 bits as well."""
+WORKING = np.dtype(np.float32)
+"""In which numbers of 16 bits are computed with: functions are evaluated, and sums added up."""
+REFERENCE = 2.0**-30
+"""Bounds what a float64 midpoint errs, as a share of what an evaluation in 16 bits does."""
 RADIUS_INFLATION = 1 + 2.0**-47
 """Covers the rounding of a radius itself: up to 64 float64 operations on positive numbers."""
 
@@ -19,9 +26,11 @@ class Rounding:
     Parameters
     ----------
     dtype
-        `float32` or `float64`.
+        `float64`, `float32`, `float16` or `bfloat16`. In the last two an operation computes in
+        float32, a sum too, and rounds what it arrives at once; or, where operations are fused, not.
     ulps
-        Allowance for a library function (sin, exp, …), in ulps of its exact result.
+        Allowance for a library function (sin, exp, …), in ulps of its exact result, in the format
+        in which it computes.
     weak
         Whether the numbers are answers to comparisons, or count them, and take the format of what
         they meet.
@@ -48,17 +57,37 @@ class Rounding:
     @cached_property
     def unit_roundoff(self) -> float:
         """Half an ulp of 1: the relative error of correct rounding (u)."""
-        return float(np.finfo(self.dtype).eps) / 2
+        return float(finfo(self.dtype).eps) / 2
+
+    @cached_property
+    def is_narrow(self) -> bool:
+        """Whether the format is one of 16 bits, which computes in another."""
+        return self.dtype.itemsize < WORKING.itemsize
+
+    @cached_property
+    def working(self) -> Rounding:
+        """The same of the format in which it computes."""
+        return self.in_format(WORKING) if self.is_narrow else self
+
+    @cached_property
+    def library_ulps(self) -> float:
+        """Allowance for a library function, in ulps of this format."""
+        return self.rounded_once(self.ulps)
+
+    def rounded_once(self, ulps: float) -> float:
+        """Return by how many ulps a result errs that errs by so many where it is computed."""
+        share = self.working.unit_roundoff / self.unit_roundoff
+        return 0.5 + ulps * share if self.is_narrow else ulps
 
     @cached_property
     def smallest_normal(self) -> float:
         """The smallest positive normal number."""
-        return float(np.finfo(self.dtype).smallest_normal)
+        return float(finfo(self.dtype).smallest_normal)
 
     @cached_property
     def largest(self) -> float:
         """The largest finite number."""
-        return float(np.finfo(self.dtype).max)
+        return float(finfo(self.dtype).max)
 
     @cached_property
     def arithmetic_error(self) -> float:
@@ -68,11 +97,24 @@ class Rounding:
     @cached_property
     def library_error(self) -> float:
         """Relative distance of two library functions' results; an ulp of y is at most 2u·|y|."""
-        return self.two_errors(2 * self.ulps)
+        return self.two_errors(2 * self.library_ulps)
+
+    @cached_property
+    def cast_error(self) -> float:
+        """Relative distance of a number and what it is rounded to."""
+        return self.unit_roundoff * (1 + self.unit_roundoff) * RADIUS_INFLATION
+
+    def sum_error(self, roundoffs: float) -> float:
+        """Return the distance of two sums, relative to Σ abs(…), after so many operations each."""
+        return self.two_errors(2 * self.rounded_once(roundoffs / 2) if roundoffs else 0.0)
 
     def two_errors(self, roundoffs: float) -> float:
-        """Return the relative distance of two results that each err by so many roundoffs."""
-        error = 2 * roundoffs * self.unit_roundoff
+        """Return the relative distance of two results that each err by so many roundoffs.
+
+        A midpoint is computed in float64: beside 16 bits it is as good as exact.
+        """
+        parties = 1 + REFERENCE if self.is_narrow else 2
+        error = parties * roundoffs * self.unit_roundoff
         return error * (1 + error) * RADIUS_INFLATION
 
 
@@ -83,7 +125,7 @@ class Accuracy:
     Parameters
     ----------
     float64, float32
-        At least, in each format.
+        At least, in each format; what computes in another is rounded once more.
     known
         Whether that is all, whatever `Rounding.ulps` allows to library functions.
     """
@@ -94,5 +136,7 @@ class Accuracy:
 
     def __call__(self, rounding: Rounding, *_: Any) -> float:
         """Return the number of ulps."""
-        least: float = getattr(self, rounding.dtype.name)
-        return least if self.known else max(least, rounding.ulps)
+        least: float = getattr(self, rounding.working.dtype.name)
+        if self.known:  # an operation that is rounded correctly is so by way of float32 as well
+            return least
+        return rounding.rounded_once(max(least, rounding.ulps))

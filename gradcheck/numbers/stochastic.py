@@ -304,7 +304,9 @@ class Stochastic(Number):
                 bends = ~(function(wide_a, wide_b) <= LINEAR * proportional)
                 result[1:][:, bends[0]] = np.nan
         rounding = finest(operands, whole=True)
-        error = rounding.unit_roundoff * np.sqrt(variance)
+        error = rounding.working.unit_roundoff * np.sqrt(variance)
+        if rounding.is_narrow:
+            error += rounding.unit_roundoff * np.abs(result)
         lost, overflows = self._beyond(function, operands, terms, rounding)
         result[1:][:, overflows] = np.nan
         return self._perturbed(result, error + lost, operands, rounding)

@@ -108,6 +108,7 @@ def print_findings(
     _print_errors(console, report.summary)
     _print_nans(console, report)
     _print_shortfalls(console, report.run)
+    _print_uninformative(console, report.summary)
     if (report.discrepancies["verdict"].isin(["disagree", "defect"])).any():
         _print_worst_cases(console, report, source)
     _print_search(console, report, source)
@@ -248,6 +249,18 @@ def _print_shortfalls(console: Console, run: Mapping[str, Any]) -> None:
             f"Too little judged: {', '.join(gradients)} in {dtype} on {count} samples, less than "
             f"{judged['least']:.0%}; most are {reason}. Choose other samples ({REMEDIES[reason]}), "
             f"or accept it with --allow-uninformative."
+        )
+
+
+def _print_uninformative(console: Console, summary: pd.DataFrame) -> None:
+    """Name the gradients of whose elements most have a bar that leaves no certain bit."""
+    mostly = summary[summary["uninformative"] > summary["samples"] / 2]
+    for dtype, rows in mostly.groupby("dtype", sort=False):
+        share = (rows["uninformative"] / rows["samples"]).max()
+        console.print(
+            f"More than half of {', '.join(dict.fromkeys(rows['gradient']))} in {dtype} is "
+            f"uninformative, up to {share:.0%}: the bars leave no certain bit. Choose samples of "
+            f"another scale, or --bars stochastic."
         )
 
 

@@ -304,4 +304,4 @@ def working_bits(rounding: Rounding) -> int:
     whoever computes them: an error bar that owes nothing to the hand-written passes.
     """
     bits = -round(log2(rounding.unit_roundoff))
-    return bits - ceil(log2(4 * rounding.ulps))
+    return bits - ceil(log2(4 * rounding.library_ulps))

@@ -44,7 +44,7 @@ _is_within = each(lambda value, ball, bound: bool(abs(ball - value) <= bound), 3
 
 def blur_of(model: Model, rounding: Rounding) -> float:
     """Return what rounded constants of a model explain."""
-    return BLUR_RECORDED[rounding.dtype.name] if model.recorded else BLUR
+    return BLUR_RECORDED[rounding.working.dtype.name] if model.recorded else BLUR
 
 
 def in_floats(balls: Enclosures) -> tuple[Floats, Floats]:

@@ -72,7 +72,16 @@ def test_a_small_fault_of_a_finer_computation_is_proved():
     assert report.run["audit"]["refuted"]
 
 
+@pytest.mark.parametrize(
+    "narrow", [torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2]
+)
+def test_what_is_stored_in_fewer_bits_on_the_way_is_judged(narrow):
+    report = gradcheck.check(lambda x: (x.to(narrow).double() * 3).sin(), X, samples=4)
+    assert report.agrees
+    assert report.summary["max_bound_ratio"].max() > 1e-3
+
+
 def test_a_format_without_bars_is_refused_by_name():
-    report = gradcheck.check(lambda x: x.bfloat16().double(), X, samples=1)
+    report = gradcheck.check(lambda x: x.to(torch.float8_e4m3fnuz).double(), X, samples=1)
     assert not report.agrees
-    assert "bfloat16" in " ".join(report.summary["message"])
+    assert "float8_e4m3fnuz" in " ".join(report.summary["message"])

@@ -28,7 +28,7 @@ REFUSED = [
     ("ulps", float("nan"), "got nan"),
     ("ulps", float("inf"), "got inf"),
     ("dtypes", (), "choose among float64, float32"),
-    ("dtypes", ("float16",), "no dtype 'float16'; did you mean 'float64'?"),
+    ("dtypes", ("float61",), "no dtype 'float61'; did you mean 'float64'?"),
     ("distribution", "normla", "did you mean 'normal'?"),
     ("bars", "bal", "there is no 'bal'; did you mean 'ball'?"),
     ("bars", "", "there is no ''"),

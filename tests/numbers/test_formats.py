@@ -188,8 +188,8 @@ def test_an_integer_that_is_open_chooses_a_branch():
 
 def test_a_format_of_unknown_roundings_is_refused_by_name():
     (x,) = balls(np.ones((1, 1)), dtype=F32)
-    with pytest.raises(NoRuleError, match="float16"):
-        cast(x, np.float16)
+    with pytest.raises(NoRuleError, match=r"longdouble|float128"):
+        cast(x, np.longdouble)
 
 
 def test_what_differentiates_or_has_bits_to_spare_is_not_rounded():
