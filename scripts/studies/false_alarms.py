@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import ceil, prod
 
 import pandas as pd
 
 from gradcheck.api import sweep
+from gradcheck.harness.request import DTYPES
 from gradcheck.model.model import Model
 
 COLUMNS = [
@@ -23,7 +24,11 @@ COLUMNS = [
 
 
 def count_false_alarms(
-    models: Iterable[Model], comparisons: int, adapters: Iterable[str], seed: int = 0
+    models: Iterable[Model],
+    comparisons: int,
+    adapters: Iterable[str],
+    seed: int = 0,
+    dtypes: Sequence[str] = DTYPES,
 ) -> pd.DataFrame:
     """Sweep each model until every dtype has had so many comparisons of its gradients.
 
@@ -38,7 +43,8 @@ def count_false_alarms(
     rows = []
     for model in models:
         elements = sum(prod(shape) for shape in model.parameters.values()) * len(names)
-        report = sweep(model, samples=ceil(comparisons / elements), adapters=names, seed=seed)
+        samples = ceil(comparisons / elements)
+        report = sweep(model, samples=samples, adapters=names, seed=seed, dtypes=dtypes)
         for dtype, found in report.summary.groupby("dtype", sort=False):
             rows.append(
                 {"model": model.name, "dtype": dtype}
