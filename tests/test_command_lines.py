@@ -74,7 +74,7 @@ GOOD = {
         "float32,float64",
         "float64,float64",
         " float64 ,",
-        "bfloat16,float16",
+        "float64,bfloat16",
     ],
     "--ulps": ["0.5", "4", "1048576", "1e1"],
     "--distribution": ["normal", "uniform", "log-uniform"],
