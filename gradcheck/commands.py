@@ -131,6 +131,7 @@ def _model(options: argparse.Namespace) -> Model:
 
 def trace(options: argparse.Namespace) -> int:
     """Print every quantity and adjoint at one point."""
+    from gradcheck.adapters import choose_adapters
     from gradcheck.reports.terminal import progress_bar
     from gradcheck.reports.trace import print_trace
     from gradcheck.trace import trace_point, trace_sample
@@ -146,9 +147,11 @@ def trace(options: argparse.Namespace) -> int:
     if sample is not None and not 0 <= sample < MOST_SAMPLES:
         raise RequestError("sample", f"expected 0 to 2**53 - 1, got {echoed(sample)}")
     _note_broken(request, model)
+    chosen = choose_adapters(request.adapters, model, request.dtypes)
     agrees = True
     for dtype in request.dtypes:
-        one = replace(request, dtypes=(dtype,))
+        working = tuple(name for name, one in chosen.items() if one.works_in(dtype))
+        one = replace(request, dtypes=(dtype,), adapters=working)
         with progress_bar("tracing") as progress:
             if sample is None:
                 trace = trace_point(model, {**model.example, **_merged(options.at)}, one, progress)
