@@ -17,7 +17,7 @@ from gradcheck.trace import trace_sample
 NARROW = ("float16", "bfloat16")
 GALLERY = ("chain", "softmax-cross-entropy", "layer-norm", "batch-norm", "attention", "gelu")
 ADAPTERS = ["torch", "torch-forward", "jax", "jax-eager", "hand-written", "closed-form"]
-FEW = {"samples": 8, "dtypes": ["bfloat16"]}
+FEW = {"samples": 3, "dtypes": ["bfloat16"]}
 
 
 def numbers(*shape, seed=0):
@@ -111,8 +111,9 @@ class SumInSixteenBits(torch.autograd.Function):
         return g * w, total
 
 
-@pytest.mark.parametrize("model", GALLERY)
-@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize(
+    ("model", "dtype"), [*((one, "bfloat16") for one in GALLERY), ("chain", "float16")]
+)
 def test_what_is_honest_agrees(model, dtype):
     adapters = ADAPTERS if load_model(model).closed_forms else ADAPTERS[:-1]
     report = gradcheck.sweep(model, samples=200, dtypes=[dtype], adapters=adapters, audit=0)
