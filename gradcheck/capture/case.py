@@ -94,11 +94,15 @@ class Case:
         if missing:
             raise RequestError("inputs", f"{missing[0]} holds NaN; give numbers")
         outputs = _outputs(definition, arrays)
+        shapes = [output.shape for output in outputs]
         return captured_model(
             self.name or name or name_of(self.function),
             subjects,
             definition,
-            self._cotangents([output.shape for output in outputs], seed),
+            [
+                one.astype(output.dtype) if _is_coarser(output.dtype, own) else one
+                for one, output in zip(self._cotangents(shapes, seed), outputs, strict=True)
+            ],
             {**self.sampling, **self._domains([output.dtype for output in outputs], own)},
         )
 
@@ -109,8 +113,7 @@ class Case:
         domain = self.cotangents if isinstance(self.cotangents, Domain) else None
         found = {}
         for i, dtype in enumerate(formats):
-            is_coarser = finfo(dtype).eps > finfo(np.dtype(own)).eps or dtype in NARROW_DTYPES
-            given = rounded(domain, dtype) if is_coarser else domain
+            given = rounded(domain, dtype) if _is_coarser(dtype, own) else domain
             if given is not None:
                 found[f"{COTANGENT}.{i}"] = given
         return found
@@ -133,6 +136,11 @@ class Case:
                 f"{list(map(tuple, shapes))}, got {[one.shape for one in arrays]}",
             )
         return arrays
+
+
+def _is_coarser(dtype: Any, own: str) -> bool:
+    """Tell whether an output may have fewer bits than what it is computed from."""
+    return bool(finfo(dtype).eps > finfo(np.dtype(own)).eps) or dtype in NARROW_DTYPES
 
 
 def _check_settings(function: Any, settings: Mapping[str, Any]) -> None:

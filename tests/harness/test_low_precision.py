@@ -250,3 +250,21 @@ def test_the_hand_written_passes_round_every_result_and_add_up_in_float32(kept):
     assert one == np.float32(kept.type(1.01))
     assert (x * x).array[0, 0] == np.float32(kept.type(one * one))
     assert np.sum(x).array[0] == np.float32(kept.type(4096 * one))
+
+
+def test_cotangents_of_an_output_of_fewer_bits_are_exact_in_it():
+    def narrowed(x):
+        return (x.float() * 3).bfloat16()
+
+    for dtype in ("float16", "float32"):
+        report = gradcheck.check(narrowed, numbers(8, 16), samples=8, dtypes=[dtype])
+        assert report.agrees
+
+
+def test_what_enters_by_a_detour_is_noticed_in_sixteen_bits():
+    def scaled(x):
+        return x * float(x.detach().float().numpy().max())
+
+    report = gradcheck.check(scaled, numbers(8, 16), **FEW)
+    assert not report.agrees
+    assert "depend on the inputs" in report.summary["message"][0]
