@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from gradcheck.errors import RequestError, guarded, is_interrupt, one_line, told
 from gradcheck.model.board import Given
 from gradcheck.model.model import Model
-from gradcheck.numbers.rounding import finfo
+from gradcheck.numbers.rounding import Rounding
 from gradcheck.suggestions import nearest
 
 ENTRY_POINT_GROUP = "gradcheck.adapters"
@@ -50,8 +50,9 @@ def by_forward_mode(framework: str) -> Callable[[Model], Sequence[str]]:
 
 
 def normal_range(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Return between which magnitudes a plain evaluation keeps full precision."""
-    return float(finfo(dtype).smallest_normal), float(finfo(dtype).max)
+    """Return what a result may lose that underflows, and from which magnitude on one overflows."""
+    rounding = Rounding(dtype)
+    return rounding.underflow_error, rounding.largest
 
 
 def sample_loss(model: Model, xp: Any, framework: str = "") -> Callable[[Mapping[str, Any]], Any]:

@@ -19,7 +19,7 @@ from gradcheck.model.model import Model
 from gradcheck.numbers.array import Choices
 from gradcheck.numbers.ball import EXACT, Ball
 from gradcheck.numbers.rounding import Rounding
-from gradcheck.numbers.stochastic import RUNS, Noise, Stochastic
+from gradcheck.numbers.stochastic import Noise, Stochastic, runs_in
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -170,7 +170,8 @@ class Passes(Evaluation):
             wanting = ~is_informative(bars.value, bars.bound) | bars.kink
             wanting |= self._kind == "stochastic"
             needed |= wanting.reshape(self.samples, -1).any(axis=1)
-        numbers = sum(prod(shape) for shape in self.model.leaves.values()) * (RUNS + 1)
+        runs = runs_in(self.rounding) + 1
+        numbers = sum(prod(shape) for shape in self.model.leaves.values()) * runs
         at_once = 1 if self.one_by_one else max(1, STOCHASTIC_NUMBERS // numbers)
         return list(self._evaluated(np.flatnonzero(needed), at_once))
 

@@ -85,7 +85,7 @@ class Ball(Number):
                 and not rounding.smallest_normal <= magnitude.min() <= magnitude.max() < np.inf
                 and (magnitude[mid != 0] < rounding.smallest_normal).any() | ~np.isfinite(mid).all()
             ):
-                rad = np.where(magnitude < rounding.smallest_normal, magnitude, rad)
+                rad = np.where(magnitude < rounding.flushed, magnitude, rad)
                 rad = np.where(np.isnan(mid), np.inf, np.where(np.isinf(mid), 0.0, rad))
         return cls(mid, rad, rounding, hidden, choices)
 

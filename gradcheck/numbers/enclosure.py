@@ -3,9 +3,10 @@
 One lemma serves every operation. Let the exact results over the operands' balls stay within
 `spread` of the exact result at the midpoints. Then they reach |midpoint| + spread at most, either
 evaluation errs by at most k·u of that, where u is the format's unit roundoff and k = 1 for
-arithmetic, and a result in the subnormal range by less than the smallest normal number besides:
+arithmetic, and a result in the subnormal range by the format's underflow error η besides, which is
+less than the smallest normal number:
 
-    radius = spread + 2·k·u·(|midpoint| + spread) + 2·smallest normal.
+    radius = spread + 2·k·u·(|midpoint| + spread) + 2·η.
 
 An exact zero stays exact. Where the reach passes the largest finite number the radius is infinite:
 an honest evaluation may overflow there.
@@ -75,10 +76,10 @@ def enclose(
         rad += spread
         rad *= (1 + error) * RADIUS_INFLATION
     # The rest concerns results near the ends of the exponent range. Most blocks have none.
-    underflow = rounding.smallest_normal * 2.0**60  # above it, RADIUS_INFLATION covers the flush
+    underflow = rounding.underflow_error * 2.0**60  # above it, RADIUS_INFLATION covers the flush
     overflow = rounding.largest * error / 4  # below it, the reach is below largest/2
     if rad.size and not (rad.min() >= underflow and rad.max() <= overflow):
-        rad += (rad < underflow) * (2 * rounding.smallest_normal)
+        rad += (rad < underflow) * (2 * rounding.underflow_error)
         rad[(mid == 0) & zero()] = 0
         reach = np.abs(mid) + spread
         rad[~(reach <= rounding.largest / (1 + 2 * error))] = np.inf
@@ -121,8 +122,9 @@ def contract(
             rad = rad + function(*sizes[:i], operand.rad, *reaches[i + 1 :])
     rad = np.asarray(rad * inflation)
     if rad.size:
-        if roundoffs and not rad.min() >= rounding.smallest_normal * terms * 2.0**60:
-            rad += 4 * terms * rounding.smallest_normal
+        lost = rounding.sum_underflow_error(terms)
+        if roundoffs and not rad.min() >= lost * 2.0**60:
+            rad += lost
         if not reach.all():  # nothing but zeros is added, unless products underflow
             present = function(*((size != 0).astype(np.float64) for size in reaches))
             rad[np.asarray(present) == 0] = 0

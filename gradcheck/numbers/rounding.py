@@ -85,6 +85,25 @@ class Rounding:
         return float(finfo(self.dtype).smallest_normal)
 
     @cached_property
+    def flushed(self) -> float:
+        """Below which magnitude numbers may be flushed to zero: where they are computed with."""
+        return self.working.smallest_normal
+
+    @cached_property
+    def subnormal_error(self) -> float:
+        """Half the distance of subnormal numbers."""
+        return self.unit_roundoff * self.smallest_normal
+
+    @cached_property
+    def underflow_error(self) -> float:
+        """By how much a result below `smallest_normal` may err, beyond its roundoffs."""
+        return max(self.flushed, self.subnormal_error)
+
+    def sum_underflow_error(self, terms: int) -> float:
+        """Return the same of two sums of so many products."""
+        return 4 * terms * self.flushed + 2 * self.subnormal_error
+
+    @cached_property
     def largest(self) -> float:
         """The largest finite number."""
         return float(finfo(self.dtype).max)

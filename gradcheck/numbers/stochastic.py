@@ -6,13 +6,20 @@ mean square being as much as it honestly may. If what they say scatters by σ̂,
 is beyond t·σ̂ with a stated probability only: t is the quantile of Student's distribution with
 `RUNS` degrees of freedom. Comparisons are of two evaluations that both err, hence the √2.
 
+Numbers of 16 bits are rounded to ones of their format. Before, a random number is added that is the
+sum of two, each even over a spacing of the format. Then the root mean square error is half a
+spacing, the most that the nearest one may err, whatever is rounded: what the format has, too, for
+another formula need not arrive at it. Bars being dear there, there are more runs; and the error of
+the unperturbed evaluation counts for nothing.
+
 All of this holds while errors are so small that what comes of them is proportional to them. Where
 the bar of an argument is so wide that a function bends over it, or passes through a period, nothing
 is known of the result.
 
 References
 ----------
-D. S. Parker, *Monte Carlo Arithmetic: exploiting randomness in floating-point arithmetic*, UCLA
+S. P. Lipshitz, R. A. Wannamaker and J. Vanderkooy, *Quantization and dither: a theoretical survey*,
+Journal of the Audio Engineering Society 40 (1992), section 4.2. D. S. Parker, *Monte Carlo Arithmetic: exploiting randomness in floating-point arithmetic*, UCLA
 CSD-970002, 1997. J. Vignes, *A stochastic arithmetic for reliable scientific computation*,
 Mathematics and Computers in Simulation 35 (1993).
 """
@@ -36,11 +43,17 @@ from gradcheck.numbers.rounding import Rounding
 
 Floats = NDArray[np.float64]
 
-RUNS = 16
+RUNS, NARROW_RUNS = 16, 128
+"""Perturbed evaluations, of numbers of 16 bits the latter."""
 ALPHA = 1e-12
 """How probable it is that an honest comparison is beyond its bar: 0.001 false alarms in 10⁹."""
-QUANTILE = 19.942933411706934
-"""Student's t for these: P(|T| > t) = `ALPHA` with `RUNS` degrees of freedom."""
+QUANTILES = {16: 19.942933411706934, 128: 7.918950703026757}
+"""Student's t by degrees of freedom: P(|T| > t) = `ALPHA`."""
+
+
+def runs_in(rounding: Rounding) -> int:
+    """Return how many perturbed evaluations there are of numbers of a format."""
+    return NARROW_RUNS if rounding.is_narrow else RUNS
 
 
 class Noise:
@@ -61,20 +74,24 @@ class Noise:
         words = self._words.random_raw(-(-count // 64)).view(np.uint8)
         return np.unpackbits(words, count=count).reshape(shape).view(np.bool_)
 
-    def errors(self, shape: tuple[int, ...]) -> Floats:
-        """Return numbers of mean square 1, evenly from −√3 to √3."""
+    def fractions(self, shape: tuple[int, ...]) -> Floats:
+        """Return numbers evenly from 0 to 1, exclusive."""
         count = int(np.prod(shape))
         fractions = (self._words.random_raw(count) >> np.uint64(11)) * 2.0**-53
-        return np.asarray((fractions.reshape(shape) * 2 - 1) * sqrt(3))
+        return np.asarray(fractions.reshape(shape))
+
+    def errors(self, shape: tuple[int, ...]) -> Floats:
+        """Return numbers of mean square 1, evenly from −√3 to √3."""
+        return np.asarray((self.fractions(shape) * 2 - 1) * sqrt(3))
 
 
 class Stochastic(Number):
-    """An array of numbers, each evaluated `RUNS` + 1 times.
+    """An array of numbers, each evaluated many times.
 
     Parameters
     ----------
     runs
-        The evaluations, float64 or integers, shape `(RUNS + 1, …)`; the first is unperturbed. A
+        The evaluations, float64 or integers, shape `(runs + 1, …)`; the first is unperturbed. A
         constant lacks that axis.
     rounding
         The format whose roundings are imitated.
@@ -101,7 +118,7 @@ class Stochastic(Number):
         cls, value: Any, rounding: Rounding, noise: Noise, hidden: int, choices: Choices
     ) -> Stochastic:
         """Return numbers that every evaluation is given; `hidden` is as for balls."""
-        runs = np.broadcast_to(value, (RUNS + 1, *np.shape(value)))
+        runs = np.broadcast_to(value, (runs_in(rounding) + 1, *np.shape(value)))
         return cls(runs, rounding, noise, hidden + 1, choices)
 
     @property
@@ -168,7 +185,7 @@ class Stochastic(Number):
         if given.dtype.kind == "f":
             rounded = given.astype(self.rounding.dtype).astype(np.float64)
             if not np.array_equal(rounded, given, equal_nan=True):  # some runs round it
-                lead = (RUNS + 1, *(1,) * (self.hidden - 1))
+                lead = (self.parts[0].shape[0], *(1,) * (self.hidden - 1))
                 runs = np.array(np.broadcast_to(given, (*lead, *given.shape)))
                 runs[1:] = np.where(self.noise.bits(runs[1:].shape), rounded, runs[1:])
                 return self._result(runs, (self,), self.rounding.of_numbers)
@@ -197,7 +214,8 @@ class Stochastic(Number):
             widest = scatter.max(axis=0)  # by which is divided, lest the squares underflow
             relative = scatter / np.where(widest > 0, widest, 1)
             rad = widest * np.sqrt((relative * relative).mean(axis=0))
-            rad *= sqrt(2) * QUANTILE
+            rad *= QUANTILES[len(scatter)]
+            rad *= 1.0 if self.rounding.is_narrow else sqrt(2)
         rad = np.where(np.isnan(rad), np.inf, rad)
         rad.flags.writeable = False
         return rad
@@ -225,11 +243,12 @@ class Stochastic(Number):
         ulps = record.accuracy(rounding, *mids)
         if ulps == 0:
             return self._result(result, operands, rounding)
-        error = 2 * ulps * rounding.unit_roundoff * np.abs(result)
+        before = ulps - 0.5 if rounding.is_narrow else ulps  # it is rounded to the format
+        error = 2 * before * rounding.unit_roundoff * np.abs(result)
         error = error + record.also(rounding, np.abs(result), mids, mids)
         if ufunc not in (np.add, np.subtract):  # what underflows is no exact zero
             lost = (result == 0) & _all_present(values) & np.isfinite(values[0])
-            error = np.where(lost, rounding.smallest_normal, error)
+            error = np.where(lost, rounding.underflow_error, error)
         result[1:][:, self._bends(record, operands, result[0], error[0])] = np.nan
         return self._perturbed(result, error, operands, rounding)
 
@@ -243,9 +262,12 @@ class Stochastic(Number):
             rounded = runs.astype(dtype).astype(np.float64)
         if not self.hidden:
             return self._result(rounded, (self,), rounding)
-        alike = (runs == runs[0]).all(axis=0)
-        with np.errstate(all="ignore"):
-            error = np.where(alike, np.abs(runs - rounded), rounding.unit_roundoff * np.abs(runs))
+        error = np.zeros(runs.shape)
+        if not rounding.is_narrow:
+            alike = (runs == runs[0]).all(axis=0)
+            with np.errstate(all="ignore"):
+                roundoff = rounding.unit_roundoff * np.abs(runs)
+                error = np.where(alike, np.abs(runs - rounded), roundoff)
         runs = np.array(runs)
         runs[1:][:, (np.abs(runs[0]) > rounding.largest) & ~np.isinf(runs[0])] = np.nan
         return self._perturbed(runs, error, (self,), rounding)
@@ -305,8 +327,6 @@ class Stochastic(Number):
                 result[1:][:, bends[0]] = np.nan
         rounding = finest(operands, whole=True)
         error = rounding.working.unit_roundoff * np.sqrt(variance)
-        if rounding.is_narrow:
-            error += rounding.unit_roundoff * np.abs(result)
         lost, overflows = self._beyond(function, operands, terms, rounding)
         result[1:][:, overflows] = np.nan
         return self._perturbed(result, error + lost, operands, rounding)
@@ -323,9 +343,9 @@ class Stochastic(Number):
         sizes = [np.where(np.isinf(size), 0.0, size) for size in sizes]
         reach = np.asarray(function(*sizes))
         present = np.asarray(function(*((size != 0).astype(np.float64) for size in sizes)))
-        underflow = rounding.smallest_normal * terms / rounding.unit_roundoff
-        lost = np.where((present != 0) & (reach < underflow), terms * rounding.smallest_normal, 0.0)
-        return lost, (reach > rounding.largest)[0]
+        flushed = rounding.flushed * terms
+        small = (present != 0) & (reach < flushed / rounding.working.unit_roundoff)
+        return np.where(small, flushed, 0.0), (reach > rounding.largest)[0]
 
     def _perturbed(
         self, result: Floats, error: Floats, operands: Sequence[Stochastic], rounding: Rounding
@@ -334,12 +354,29 @@ class Stochastic(Number):
         size = np.abs(result)
         subnormal = (size < rounding.smallest_normal) & (result != 0)
         spacing = 2 * rounding.unit_roundoff * rounding.smallest_normal
-        error = np.where(subnormal, np.maximum(np.maximum(size, spacing), error), error)
+        flushed = np.minimum(np.maximum(size, spacing), rounding.underflow_error)
+        error = np.where(subnormal, np.maximum(flushed, error), error)
         error = np.where(np.isinf(result), 0.0, error)
         overflows = ((size > rounding.largest) & ~np.isinf(result)).any(axis=0)
         result[1:][:, overflows] = np.nan
         result[1:] += self.noise.errors(result[1:].shape) * error[1:]
+        if rounding.is_narrow:
+            result[1:] = self._dithered(result[1:], result[0], rounding)
         return self._result(result, operands, rounding)
+
+    def _dithered(self, runs: Floats, mid: Floats, rounding: Rounding) -> Floats:
+        """Round to numbers of the format, at random; zero and what is not finite stay.
+
+        An operation on equal numbers rounds alike: a sum of its results errs as many times as much.
+        """
+        distinct, places = np.unique(mid, return_inverse=True)
+        shape = len(runs), len(distinct)
+        dither = self.noise.fractions(shape) + self.noise.fractions(shape) - 1
+        dither = dither[:, places.ravel()].reshape(runs.shape)
+        _, exponent = np.frexp(np.maximum(np.abs(runs), rounding.smallest_normal))
+        spacing = np.ldexp(rounding.unit_roundoff, exponent)
+        kept = (runs == 0) | ~np.isfinite(runs)
+        return np.where(kept, runs, np.rint(runs / spacing + dither) * spacing)
 
     def _result(
         self, runs: Floats, operands: Sequence[Stochastic], rounding: Rounding
@@ -374,8 +411,8 @@ class Stochastic(Number):
     ) -> Stochastic:
         """Return truth values, at random where they are open."""
         result = self._result(answer, operands, finest(operands).of_answers)
-        lead = result.hidden and (RUNS + 1,)
-        result.runs = runs = np.array(np.broadcast_to(answer, (*(lead or ()), *answer.shape)))
+        lead = next((o.runs.shape[:1] for o in operands if o.hidden), ())
+        result.runs = runs = np.array(np.broadcast_to(answer, (*lead, *answer.shape)))
         result.choices.note(left_open)
         if result.choices.both and result.hidden and left_open.any():
             answers = self.noise.bits(runs[1:].shape)

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gradcheck.adapters import missing_adapters
 from gradcheck.diagnosis.findings import Diagnosis
 from gradcheck.harness.outcome import Outcome
@@ -16,7 +18,8 @@ from gradcheck.harness.request import Request
 from gradcheck.judge.coverage import LEAST_JUDGED, find_shortfalls, is_evidence
 from gradcheck.judge.verdict import LABELS
 from gradcheck.model.model import Model
-from gradcheck.numbers.stochastic import ALPHA, RUNS
+from gradcheck.numbers.rounding import Rounding
+from gradcheck.numbers.stochastic import ALPHA, runs_in
 from gradcheck.truth.referee import Rulings
 
 if TYPE_CHECKING:
@@ -80,7 +83,7 @@ def run_facts(
             - int(summary["stochastic"].sum()),
             "stochastic": int(summary["stochastic"].sum()),
             "alpha": ALPHA,
-            "runs": RUNS,
+            "runs": max(runs_in(Rounding(np.dtype(dtype))) for dtype in request.dtypes),
         },
         "missing": missing_adapters() if request.adapters is None else {},
         "misstated": dict(outcome.misstated),

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from gradcheck.numbers.array import Choices
+from gradcheck.numbers.ball import Ball
 from gradcheck.numbers.elementary import ELEMENTARY
 from gradcheck.numbers.rounding import Rounding
-from gradcheck.numbers.stochastic import ALPHA, QUANTILE, RUNS, Noise, Stochastic
+from gradcheck.numbers.stochastic import ALPHA, QUANTILES, RUNS, Noise, Stochastic
 
 FLOAT32 = Rounding(np.dtype(np.float32))
 U = FLOAT32.unit_roundoff
@@ -23,13 +24,14 @@ def numbers(values, seed=0, stream=0, both=True):
 
 def scatter(number):
     """Return σ̂ per element: half the bar of two evaluations, so to speak."""
-    return number.rad / (math.sqrt(2) * QUANTILE)
+    return number.rad / (math.sqrt(2) * QUANTILES[RUNS])
 
 
-def test_the_quantile_has_the_probability_that_is_stated():
+@pytest.mark.parametrize("runs", QUANTILES)
+def test_the_quantile_has_the_probability_that_is_stated(runs):
     """P(|T| > t) is the incomplete beta function I_x(ν/2, 1/2) at x = ν/(ν + t²)."""
-    degrees = flint.arb(RUNS)
-    x = degrees / (degrees + flint.arb(QUANTILE) ** 2)
+    degrees = flint.arb(runs)
+    x = degrees / (degrees + flint.arb(QUANTILES[runs]) ** 2)
     tail = x.beta_lower(degrees / 2, flint.arb(1) / 2, regularized=True)
     assert float(tail) == pytest.approx(ALPHA, rel=1e-9)
 
@@ -241,3 +243,46 @@ def test_products_that_underflow_are_no_exact_zero():
 def test_the_infinity_of_a_mask_is_no_overflow():
     masked = numbers([[1.0, -np.inf]])
     assert np.sum(np.exp(masked)).rad < np.inf
+
+
+NARROW = [Rounding(np.dtype(name)) for name in ("float16", "bfloat16")]
+
+
+@pytest.mark.parametrize("rounding", NARROW, ids=lambda rounding: rounding.dtype.name)
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
+def test_numbers_of_16_bits_err_by_half_a_spacing_in_the_root_mean_square(rounding, share):
+    spacing = 2 * rounding.unit_roundoff
+    values = 1 + spacing * (np.arange(1, 61) + share)[None]
+    x = Stochastic.from_value(values, rounding, Noise(0, 0), 1, Choices(1))
+    runs = (x * 1.0).runs
+    perturbed, grid = runs[1:], runs[1:] / spacing
+    assert (grid == np.rint(grid)).all()
+    error = np.sqrt(((perturbed - values) ** 2).mean()) / spacing
+    assert error == pytest.approx(0.5, rel=0.03)
+    assert abs((perturbed - values).mean()) < 0.02 * spacing
+    assert (runs[0] == values).all()
+
+
+def test_an_operation_in_16_bits_on_equal_numbers_rounds_alike():
+    x = Stochastic.from_value(np.full((1, 400), 0.3), NARROW[1], Noise(0, 0), 1, Choices(1))
+    products = x * 0.7
+    assert (products.runs == products.runs[..., :1]).all()
+    alone = Stochastic.from_value(np.full((1, 1), 0.3), NARROW[1], Noise(0, 0), 1, Choices(1)) * 0.7
+    assert np.sum(products).rad > 300 * alone.rad[0, 0]
+
+
+def test_zeros_and_infinities_of_16_bits_stay():
+    x = Stochastic.from_value(np.array([[0.0, 3.0]]), NARROW[0], Noise(0, 0), 1, Choices(1))
+    assert (np.where(x > 1, -np.inf, x * 0.1).runs == [0.0, -np.inf]).all()
+
+
+def test_float16_keeps_subnormal_numbers_and_float32_may_flush_them():
+    for name, kept in (("float16", True), ("bfloat16", False), ("float32", False)):
+        rounding = Rounding(np.dtype(name))
+        tiny = rounding.smallest_normal / 3
+        for x in (
+            Ball.from_value(np.array([[tiny]]), rounding, 1),
+            Stochastic.from_value(np.array([[tiny]]), rounding, Noise(0, 0), 1, Choices(1)),
+        ):
+            assert ((x * 0.7).rad[0, 0] < tiny / 20) == kept
+            assert (np.sum(x * np.ones(3) @ np.ones(3)).rad.max() < tiny / 20) == kept
