@@ -18,10 +18,11 @@ is known of the result.
 
 References
 ----------
-S. P. Lipshitz, R. A. Wannamaker and J. Vanderkooy, *Quantization and dither: a theoretical survey*,
-Journal of the Audio Engineering Society 40 (1992), section 4.2. D. S. Parker, *Monte Carlo Arithmetic: exploiting randomness in floating-point arithmetic*, UCLA
+D. S. Parker, *Monte Carlo Arithmetic: exploiting randomness in floating-point arithmetic*, UCLA
 CSD-970002, 1997. J. Vignes, *A stochastic arithmetic for reliable scientific computation*,
-Mathematics and Computers in Simulation 35 (1993).
+Mathematics and Computers in Simulation 35 (1993). S. P. Lipshitz, R. A. Wannamaker and
+J. Vanderkooy, *Quantization and dither: a theoretical survey*, Journal of the Audio Engineering
+Society 40 (1992), section 4.2.
 """
 
 from __future__ import annotations
