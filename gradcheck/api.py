@@ -20,7 +20,6 @@ from gradcheck.judge.verdict import Verdict
 from gradcheck.model.beside import located
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
-from gradcheck.numbers.rounding import Rounding
 from gradcheck.reports.searched import Findings
 from gradcheck.stopwatch import Stopwatch
 from gradcheck.suggestions import nearest
@@ -180,7 +179,7 @@ def examined(model: CapturedModel, request: Request, outcome: Outcome) -> Sequen
     sample = outcome.samples[dtype].select([0]).values
     arrays = {name: array[0].astype(dtype) for name, array in sample.items()}
     given = {name: arrays[name] for name in model.parameters}
-    bars_of = CallBars(model, Rounding(np.dtype(dtype), request.ulps), given)
+    bars_of = CallBars(model, request.rounding(dtype), given)
     cotangents = cotangents_of(arrays)
     with np.errstate(all="ignore"):
         return (

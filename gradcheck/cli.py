@@ -240,7 +240,7 @@ def _add_comparison(parser: argparse.ArgumentParser, dtypes: tuple[str, ...] = D
     parser.add_argument(
         "--adapters", type=_names, metavar="NAME,…", help="(all that are installed)"
     )
-    _add(parser, "ulps", "bars")
+    _add(parser, "ulps", "bars", "recipe")
 
 
 def _names(text: str) -> tuple[str, ...]:

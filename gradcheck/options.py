@@ -13,6 +13,7 @@ from typing import Any
 
 from gradcheck.errors import RequestError
 from gradcheck.harness.request import BARS, DISTRIBUTIONS, Request
+from gradcheck.numbers.recipe import CHOICES
 
 TEST_SAMPLES = 1_000
 """How many samples a test compares unless told otherwise: enough to find any fault in a formula."""
@@ -47,7 +48,7 @@ class Option:
     @property
     def help(self) -> str:
         """What the help page says, with the default unless the meaning has it."""
-        return self.meaning if self.default is None else f"{self.meaning} (%(default)s)"
+        return f"{self.meaning} (%(default)s)" if self.default not in (None, "") else self.meaning
 
     @property
     def default(self) -> Any:
@@ -103,6 +104,13 @@ OPTIONS: Mapping[str, Option] = {
         ),
         Option("ulps", number, "X", "ulps that a library function may err"),
         Option("bars", str, "NAME", f"what judges: {', '.join(BARS)}"),
+        Option(
+            "recipe",
+            str,
+            "NAME=CHOICE,…",
+            "what an honest evaluation may do, the first choice unless told: "
+            + "; ".join(f"{name}={'|'.join(choices)}" for name, choices in CHOICES.items()),
+        ),
         Option(
             "rows", whole_number, "N", "disagreements tabulated per adapter, dtype and gradient"
         ),

@@ -22,7 +22,6 @@ from gradcheck.judge.reference import Passes, is_informative, stochastic_passes
 from gradcheck.model.board import flatten
 from gradcheck.model.model import Model, label
 from gradcheck.model.taps import tap_name, weight_name, with_readings, with_taps
-from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.derivative import UnsupportedOperationError, enclose_derivative
 from gradcheck.truth.enclosures import decimal
 
@@ -138,7 +137,7 @@ def _trace(
         for name, array in values.items()
     }
     check_model(model, widened)
-    rounding = Rounding(dtype, request.ulps)
+    rounding = request.rounding(dtype)
     with np.errstate(all="ignore"):
         passes = Passes(model, widened, rounding)
         scattered = (

@@ -57,6 +57,10 @@ class CapturedModel(Model):
     parties: Mapping[str, Subject] = field(default_factory=dict)
     programs: Programs = field(default=None)  # type: ignore[assignment]
 
+    def casts(self, dtype: str) -> list[str]:
+        """Say where the definition, as it was recorded in a format, casts to others."""
+        return self.programs.casts(dtype)
+
     @property
     def own(self) -> str:
         """The adapter whose own backward pass is the reference; empty if it is another's."""
@@ -95,6 +99,10 @@ class Programs:
         if captured.branches and max(map(len, samples.values())) > 1:
             raise OneSampleError("what is computed may depend on data")
         return captured.program
+
+    def casts(self, dtype: str) -> list[str]:
+        """Say where what was recorded in a format casts to others."""
+        return self._common[dtype].program.casts if dtype in self._common else []
 
     def _captured(self, arrays: Mapping[str, NDArray[Any]], dtype: str) -> Captured:
         key = dtype, b"".join(array.tobytes() for array in arrays.values())

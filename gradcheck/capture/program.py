@@ -24,6 +24,8 @@ Rule = Callable[..., Any]
 """From numbers, and whatever else the framework gives its operation, to numbers."""
 
 
+CASTS = ("aten._to_copy.default", "prims.convert_element_type.default", "convert_element_type")
+"""Operations that only change the format, by PyTorch's names and JAX's."""
 LINE = "line_of_program"
 """The attribute in which an exception says which line of the user's code it concerns."""
 
@@ -80,6 +82,13 @@ class Step:
         return name.rstrip("_") in ("add", "sub", "rsub", "mul", "div")
 
     @property
+    def cast_to(self) -> str:
+        """The floating-point format to which it does nothing but cast; empty if it does more."""
+        given = self.options.get("dtype", self.options.get("new_dtype"))
+        name = str(given).removeprefix("torch.")
+        return name if self.operation in CASTS and "float" in name else ""
+
+    @property
     def operands(self) -> tuple[int, ...]:
         """The values that it takes, in order."""
         return tuple(_refs((self.arguments, dict(self.options))))
@@ -115,6 +124,12 @@ class Program:
     def steps(self) -> list[Step]:
         """All operations."""
         return [*self.forward, *self.backward]
+
+    @property
+    def casts(self) -> list[str]:
+        """Where it casts to another format, each line once, in order."""
+        steps = [step for step in self.steps if step.cast_to and step.line]
+        return list(dict.fromkeys(f"to {step.cast_to}{place_of(step.line)}" for step in steps))
 
     @property
     def refused(self) -> list[str]:

@@ -22,7 +22,6 @@ from gradcheck.judge.reference import Passes, Reference
 from gradcheck.judge.tally import Key, Tally, tally_comparison, tally_error
 from gradcheck.judge.verdict import Comparison, compare, excuse_overflows
 from gradcheck.model.model import Model
-from gradcheck.numbers.rounding import Rounding
 from gradcheck.stopwatch import Stopwatch
 
 Result = NDArray[Any] | str
@@ -220,7 +219,7 @@ class _References:
                 self.passes = Passes(
                     bench.model,
                     drawn.values,
-                    Rounding(self.dtype, bench.request.ulps),
+                    bench.request.rounding(self.dtype),
                     bars=bench.request.bars,
                     seed=bench.request.seed,
                     start=self.start,

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 from gradcheck.errors import RequestError, echoed
+from gradcheck.numbers.recipe import recipe_of
 from gradcheck.suggestions import nearest
+
+if TYPE_CHECKING:
+    from gradcheck.numbers.rounding import Rounding
 
 DTYPES = ("float64", "float32")
 """Those of a sweep unless it is told otherwise."""
@@ -76,6 +81,9 @@ class Request:
     workers
         How many processes judge at once, if the model is given by name; 1 for this one alone. The
         results do not depend on it.
+    recipe
+        What else an honest evaluation may do, as a `Recipe`, a mapping or `tf32=yes,…`; held as
+        that text.
     search
         How many samples more, in each format, are bred to disagree; `True` for a quarter of
         `samples`, but 4,096 to 65,536.
@@ -101,6 +109,15 @@ class Request:
     allow_uninformative: bool = False
     workers: int = 1
     search: bool | int = False
+    recipe: str = ""
+
+    def rounding(self, dtype: Any) -> Rounding:
+        """Return how far honest operations may err in a format."""
+        import numpy as np
+
+        from gradcheck.numbers.rounding import Rounding
+
+        return Rounding(np.dtype(dtype), self.ulps, recipe_of(self.recipe))
 
     @property
     def search_samples(self) -> int:
@@ -147,6 +164,7 @@ class Request:
             )
         if self.bars not in BARS:
             raise RequestError("bars", f"there is no {self.bars!r}{nearest(self.bars, BARS)}")
+        object.__setattr__(self, "recipe", str(recipe_of(self.recipe)))
         if self.distribution not in DISTRIBUTIONS:
             raise RequestError(
                 "distribution",

@@ -25,7 +25,6 @@ from gradcheck.harness.kinks import place_on_kinks
 from gradcheck.harness.request import Request
 from gradcheck.judge.evaluation import takes_one_sample
 from gradcheck.model.model import Model, label
-from gradcheck.numbers.rounding import Rounding
 
 Bits = NDArray[np.uint64]
 Floats = NDArray[np.float64]
@@ -129,7 +128,7 @@ def draw_formats(
     for dtype in dtypes:
         values: Mapping[str, NDArray[Any]] = _declared(model, drawn, request.seed, start, dtype)
         if request.kinks:
-            rounding = Rounding(np.dtype(dtype), request.ulps)
+            rounding = request.rounding(dtype)
             values = place_on_kinks(model, values, start, rounding)
         yield Samples(dtype, np.arange(start, start + block), values)
 

@@ -42,10 +42,18 @@ def is_evidence(key: Key, tally: Tally) -> bool:
     return tally.judged and key[0] != HAND_WRITTEN
 
 
+def _told(tally: Tally) -> float:
+    """Return the share of comparisons of which something is told."""
+    silent = tally.counts[[Verdict.UNINFORMATIVE, Verdict.OVERFLOW]].sum()
+    return 1 - float(silent / max(tally.counts.sum(), 1))
+
+
 def find_shortfalls(
     tallies: Mapping[Key, Tally], undefined: Mapping[str, int]
 ) -> tuple[Shortfall, ...]:
-    """Find the gradients that no adapter was judged by on the share of samples `LEAST_JUDGED`.
+    """Find the gradients that no adapter was judged by on the share `LEAST_JUDGED`.
+
+    Of the samples, an element at least being judged there; and of all elements.
 
     Parameters
     ----------
@@ -61,7 +69,7 @@ def find_shortfalls(
     found = []
     for (gradient, dtype), group in groups.items():
         best = max(group, key=lambda tally: tally.judged_samples / tally.samples)
-        if best.judged_samples >= LEAST_JUDGED * best.samples:
+        if min(best.judged_samples / best.samples, _told(best)) >= LEAST_JUDGED:
             continue
         counts = sum(tally.counts for tally in group)
         silent = [*range(Verdict.UNINFORMATIVE, len(Verdict))]

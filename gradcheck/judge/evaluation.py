@@ -118,15 +118,19 @@ class Evaluation:
             with guarded():
                 boards = run_passes(self.model, np, leaves)
             like = next(iter(leaves.values()))
-            v, t, d = (self._numbers(board, like) for board in boards)
+            v = self._numbers(boards[0], like)
+            t, d = (self._numbers(board, like, written=True) for board in boards[1:])
         except (OneSampleError, RequestError):
             raise
         except Exception as error:
             raise failure(self.model, "passes", error) from error
         return (v, t, d), choices
 
-    def _numbers(self, board: Blackboard, like: Any) -> Blackboard:
-        """Make numbers of the constants that a pass wrote, one for each sample."""
+    def _numbers(self, board: Blackboard, like: Any, *, written: bool = False) -> Blackboard:
+        """Make numbers of the constants that a pass wrote, one for each sample.
+
+        What is not given is `written` down, in the format under judgement.
+        """
         numbers = Blackboard()
         for name in board:
             value = board[name]
@@ -138,7 +142,7 @@ class Evaluation:
                     [np.broadcast_to(part, (*lead, *np.shape(part))) for part in number.parts],
                     like.hidden,
                 )
-            numbers[name] = number
+            numbers[name] = number.written_down() if written else number
         return numbers
 
     def _run_one_by_one(

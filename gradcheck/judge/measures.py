@@ -75,6 +75,7 @@ def measure(distance: Floats, reference: Floats, bound: Floats, rounding: Roundi
 
 def _by_bits(distance: Floats, reference: Floats, rounding: Rounding) -> tuple[Counts, float]:
     """Return histogram and maximum of the ulps."""
+    rounding = rounding.stored
     power_of_two = reference.view(np.int64) & EXPONENT
     smallest = np.array(max(rounding.smallest_normal, SMALLEST_BY_BITS)).view(np.int64)
     if power_of_two.min() < smallest:
@@ -90,6 +91,7 @@ def _by_bits(distance: Floats, reference: Floats, rounding: Rounding) -> tuple[C
 
 def ulp_of(value: Floats, rounding: Rounding) -> Floats:
     """Return one unit in the last place of a format."""
+    rounding = rounding.stored
     power_of_two = (value.view(np.int64) & EXPONENT).view(np.float64)
     ulp = np.maximum(power_of_two, rounding.smallest_normal)
     ulp *= 2 * rounding.unit_roundoff

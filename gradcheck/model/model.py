@@ -88,6 +88,10 @@ class Model:
     adapters: Mapping[str, Any] = field(default_factory=dict)
     recorded: bool = False
 
+    def casts(self, dtype: str) -> list[str]:
+        """Say where numbers change their format, as far as is known: where passes are recorded."""
+        return []
+
     @property
     def own(self) -> str:
         """The adapter whose own backward pass is the reference; empty if it is another's."""

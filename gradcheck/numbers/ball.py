@@ -22,7 +22,7 @@ from gradcheck.numbers.dispatch import Number, refused
 from gradcheck.numbers.elementary import elementary
 from gradcheck.numbers.enclosure import EXACT, Floats, contract, enclose, is_undefined
 from gradcheck.numbers.formats import WHOLE, finest, fitted
-from gradcheck.numbers.rounding import RADIUS_INFLATION, Rounding
+from gradcheck.numbers.rounding import RADIUS_INFLATION, TF32, Rounding
 
 __all__ = ["EXACT", "Ball", "Choices", "NoRuleError", "Rounding", "as_ball"]
 
@@ -175,7 +175,7 @@ class Ball(Number):
     @property
     def largest_integer(self) -> float:
         """Up to which the format has all integers."""
-        return 1 / self.rounding.unit_roundoff
+        return 1 / self.rounding.stored.unit_roundoff
 
     def pin(self, where: NDArray[np.bool_]) -> None:
         """Take midpoints for exact."""
@@ -217,6 +217,8 @@ class Ball(Number):
         """Enclose a sum of products."""
         rounding = finest(operands, whole=True)
         balls = [as_ball(operand, rounding) for operand in operands]
+        if rounding.factors_in_tf32 and len(balls) == 2:
+            balls = [ball.in_tf32() for ball in balls]
         mid, rad = contract(function, balls, terms, rounding)
         undefined = [np.isnan(ball.mid) & (ball.rad == 0) for ball in balls]
         if any(one.any() for one in undefined):  # with such a term a sum is undefined too
@@ -225,6 +227,13 @@ class Ball(Number):
                 touched = function(*ones[:i], one.astype(float), *ones[i + 1 :])
                 rad = np.where(np.asarray(touched) > 0, 0.0, rad)
         return self._result(mid, rad, operands, rounding)
+
+    def in_tf32(self) -> Ball:
+        """Add the rounding of a factor of a product of matrices."""
+        reach = np.abs(self.mid) + self.rad
+        rad = self.rad + TF32 * reach * RADIUS_INFLATION
+        rad = rad + np.where((reach < self.rounding.flushed) & (reach > 0), reach, 0.0)
+        return self._result(self.mid, rad, (self,), self.rounding)
 
     def _result(
         self, mid: Floats, rad: Floats, operands: Sequence[Ball], rounding: Rounding
@@ -236,17 +245,27 @@ class Ball(Number):
     def in_format(self, dtype: np.dtype[Any]) -> Ball:
         """Add the rounding to a coarser format; what every evaluation is given has but one."""
         rounding = self.rounding.in_format(dtype)
-        if not self.is_discrete and rounding.unit_roundoff <= self.rounding.unit_roundoff:
+        if self.is_discrete or not rounding.is_coarser_than(self.rounding):
             return self._result(self.mid, self.rad, (self,), rounding)
         given = Ball.from_value(self.mid.astype(np.float64), rounding, self.hidden, self.choices)
         rad = given.rad
         if self.rad is not EXACT:
-            once = rounding.cast_error
-            _, wide = enclose(self.mid, self.rad, once, lambda: False, rounding, (self,))
-            rad = np.where(self.rad == 0, rad, wide)
+            rad = np.where(self.rad == 0, rad, self._rounded_to(rounding.stored))
         if np.isnan(self.mid).any():
             rad = np.where(np.isnan(self.mid), self.rad, rad)
         return self._result(given.mid, rad, (self,), rounding)
+
+    def _rounded_to(self, rounding: Rounding) -> Floats:
+        """Return the radius with one rounding more."""
+        error = rounding.cast_error
+        return enclose(self.mid, self.rad, error, lambda: self.rad == 0, rounding, (self,))[1]
+
+    def written_down(self) -> Ball:
+        """Add the rounding of what was held in another format."""
+        rounding = self.rounding.stored
+        if self.is_discrete or rounding is self.rounding:
+            return self
+        return self._result(self.mid, self._rounded_to(rounding), (self,), rounding)
 
     def promoted(self, operands: Sequence[Any]) -> Ball:
         """Take on the finest format of the numbers of which this is made."""

@@ -142,6 +142,10 @@ class Number(Indexed, Methods, np.lib.mixins.NDArrayOperatorsMixin):
     def in_format(self, dtype: np.dtype[Any]) -> Self:
         """Return what an evaluation in another format is given of these."""
 
+    def written_down(self) -> Self:
+        """Return what is left of these when they are written in the format under judgement."""
+        return self
+
     def cast(self, dtype: Any) -> Self:
         """Return the numbers in another floating-point format: rounded if it is coarser."""
         kind = np.dtype(dtype)

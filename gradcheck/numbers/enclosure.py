@@ -111,7 +111,7 @@ def contract(
         size if operand.rad is EXACT else size + operand.rad
         for size, operand in zip(sizes, operands, strict=True)
     ]
-    roundoffs = terms - 1 + len(operands) - 1
+    roundoffs = rounding.additions(terms) + len(operands) - 1
     inflation = 1 + (terms * len(operands) + 64) * 2.0**-52
     error = rounding.sum_error(roundoffs) * inflation
     mid = np.asarray(function(*mids))

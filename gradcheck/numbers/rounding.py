@@ -9,10 +9,14 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from gradcheck.numbers.recipe import Recipe
+
 finfo: Any = ml_dtypes.finfo
 """What `numpy.finfo` tells, of formats of 16 bits as well."""
 WORKING = np.dtype(np.float32)
 """In which numbers of 16 bits are computed with: functions are evaluated, and sums added up."""
+TF32 = 2.0**-11
+"""Unit roundoff of TF32, to which the factors of a product of matrices may be rounded."""
 REFERENCE = 2.0**-30
 """Bounds what a float64 midpoint errs, as a share of what an evaluation in 16 bits does."""
 RADIUS_INFLATION = 1 + 2.0**-47
@@ -31,6 +35,8 @@ class Rounding:
     ulps
         Allowance for a library function (sin, exp, …), in ulps of its exact result, in the format
         in which it computes.
+    recipe
+        What else an honest evaluation may do.
     weak
         Whether the numbers are answers to comparisons, or count them, and take the format of what
         they meet.
@@ -38,6 +44,7 @@ class Rounding:
 
     dtype: np.dtype[Any]
     ulps: float = 4.0
+    recipe: Recipe = field(default_factory=Recipe)
     weak: bool = field(default=False, compare=False)
 
     @cached_property
@@ -52,22 +59,47 @@ class Rounding:
 
     def in_format(self, dtype: np.dtype[Any]) -> Rounding:
         """Return the same of another format."""
-        return self.of_numbers if dtype == self.dtype else Rounding(dtype, self.ulps)
+        return self.of_numbers if dtype == self.dtype else Rounding(dtype, self.ulps, self.recipe)
+
+    @cached_property
+    def held(self) -> np.dtype[Any]:
+        """The format in which results are held between operations: a recipe may keep them wide."""
+        narrow = self.dtype.itemsize < WORKING.itemsize
+        return WORKING if narrow and self.recipe.intermediates == "float32" else self.dtype
+
+    @cached_property
+    def stored(self) -> Rounding:
+        """The same of numbers that are rounded to the format itself, as inputs and gradients."""
+        if self.held == self.dtype:
+            return self
+        return replace(self, recipe=replace(self.recipe, intermediates="any"))
+
+    def is_coarser_than(self, other: Rounding) -> bool:
+        """Whether a cast from the other's format rounds."""
+        return self.stored.unit_roundoff > other.stored.unit_roundoff
+
+    @cached_property
+    def factors_in_tf32(self) -> bool:
+        """Whether the factors of a product of matrices may be rounded to TF32.
+
+        After a rounding to 16 bits that changes nothing, and the one covers the other.
+        """
+        return self.recipe.tf32 == "yes" and self.held == WORKING
 
     @cached_property
     def unit_roundoff(self) -> float:
         """Half an ulp of 1: the relative error of correct rounding (u)."""
-        return float(finfo(self.dtype).eps) / 2
+        return float(finfo(self.held).eps) / 2
 
     @cached_property
     def is_narrow(self) -> bool:
-        """Whether the format is one of 16 bits, which computes in another."""
-        return self.dtype.itemsize < WORKING.itemsize
+        """Whether operations compute in float32, and round each result to 16 bits."""
+        return self.held.itemsize < WORKING.itemsize
 
     @cached_property
     def working(self) -> Rounding:
         """The same of the format in which it computes."""
-        return self.in_format(WORKING) if self.is_narrow else self
+        return self.in_format(WORKING) if self.stored.is_narrow else self
 
     @cached_property
     def library_ulps(self) -> float:
@@ -82,7 +114,7 @@ class Rounding:
     @cached_property
     def smallest_normal(self) -> float:
         """The smallest positive normal number."""
-        return float(finfo(self.dtype).smallest_normal)
+        return float(finfo(self.held).smallest_normal)
 
     @cached_property
     def flushed(self) -> float:
@@ -106,7 +138,7 @@ class Rounding:
     @cached_property
     def largest(self) -> float:
         """The largest finite number."""
-        return float(finfo(self.dtype).max)
+        return float(finfo(self.held).max)
 
     @cached_property
     def arithmetic_error(self) -> float:
@@ -120,12 +152,21 @@ class Rounding:
 
     @cached_property
     def cast_error(self) -> float:
-        """Relative distance of a number and what it is rounded to."""
-        return self.unit_roundoff * (1 + self.unit_roundoff) * RADIUS_INFLATION
+        """Relative distance of a number and what it is stored as."""
+        roundoff = self.stored.unit_roundoff
+        return roundoff * (1 + roundoff) * RADIUS_INFLATION
+
+    def additions(self, terms: int) -> int:
+        """Return how many additions a term of a sum goes through at most."""
+        return (terms - 1).bit_length() if self.recipe.order == "pairwise" else terms - 1
 
     def sum_error(self, roundoffs: float) -> float:
         """Return the distance of two sums, relative to Σ abs(…), after so many operations each."""
-        return self.two_errors(2 * self.rounded_once(roundoffs / 2) if roundoffs else 0.0)
+        if not roundoffs:
+            return self.two_errors(0.0)
+        if self.recipe.accumulator == "storage":
+            return self.two_errors(roundoffs * self.stored.unit_roundoff / self.unit_roundoff)
+        return self.two_errors(2 * self.rounded_once(roundoffs / 2))
 
     def two_errors(self, roundoffs: float) -> float:
         """Return the relative distance of two results that each err by so many roundoffs.

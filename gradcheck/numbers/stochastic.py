@@ -40,7 +40,7 @@ from gradcheck.numbers.dispatch import Number, refused
 from gradcheck.numbers.elementary import elementary
 from gradcheck.numbers.formats import WHOLE, finest, fitted
 from gradcheck.numbers.record import LINEAR, Elementary
-from gradcheck.numbers.rounding import Rounding
+from gradcheck.numbers.rounding import TF32, Rounding
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ QUANTILES = {16: 19.942933411706934, 128: 7.918950703026757}
 
 def runs_in(rounding: Rounding) -> int:
     """Return how many perturbed evaluations there are of numbers of a format."""
-    return NARROW_RUNS if rounding.is_narrow else RUNS
+    return NARROW_RUNS if rounding.stored.is_narrow else RUNS
 
 
 class Noise:
@@ -165,7 +165,7 @@ class Stochastic(Number):
     @property
     def largest_integer(self) -> float:
         """Up to which the format has all integers."""
-        return 1 / self.rounding.unit_roundoff
+        return 1 / self.rounding.stored.unit_roundoff
 
     def pin(self, where: NDArray[np.bool_]) -> None:
         """Let all runs agree with the unperturbed one."""
@@ -257,7 +257,7 @@ class Stochastic(Number):
         """Let every run be rounded to a coarser format; all alike where all runs are."""
         rounding = self.rounding.in_format(dtype)
         runs = _floats(self.runs)
-        if not self.is_discrete and rounding.unit_roundoff <= self.rounding.unit_roundoff:
+        if self.is_discrete or not rounding.is_coarser_than(self.rounding):
             return self._result(runs, (self,), rounding)
         with np.errstate(all="ignore"):
             rounded = runs.astype(dtype).astype(np.float64)
@@ -307,6 +307,9 @@ class Stochastic(Number):
         over the orders in which the products may be added. The errors of the products add Q. One
         order that is far from average, such as all positive products first, may err more.
         """
+        rounding = finest(operands, whole=True)
+        if rounding.factors_in_tf32 and len(operands) == 2:
+            operands = [operand.in_tf32() for operand in operands]
         values = [_floats(operand.runs) for operand in operands]
         result = np.array(function(*values))
         squares = np.abs(function(*(value * value for value in values)))
@@ -326,11 +329,26 @@ class Stochastic(Number):
                 proportional = function(a, wide_b) + function(wide_a, b)
                 bends = ~(function(wide_a, wide_b) <= LINEAR * proportional)
                 result[1:][:, bends[0]] = np.nan
-        rounding = finest(operands, whole=True)
-        error = rounding.working.unit_roundoff * np.sqrt(variance)
+        adding = rounding.stored if rounding.recipe.accumulator == "storage" else rounding.working
+        error = adding.unit_roundoff * np.sqrt(variance)
         lost, overflows = self._beyond(function, operands, terms, rounding)
         result[1:][:, overflows] = np.nan
         return self._perturbed(result, error + lost, operands, rounding)
+
+    def in_tf32(self) -> Stochastic:
+        """Let every run be a factor of a product of matrices, which is rounded."""
+        if not self.hidden:
+            return self
+        runs = np.array(_floats(self.runs))
+        return self._perturbed(runs, TF32 * np.abs(runs), (self,), self.rounding)
+
+    def written_down(self) -> Stochastic:
+        """Let every run be rounded that was held in another format."""
+        rounding = self.rounding.stored
+        if self.is_discrete or not self.hidden or rounding is self.rounding:
+            return self
+        runs = np.array(_floats(self.runs))
+        return self._perturbed(runs, np.zeros(runs.shape), (self,), rounding)
 
     @staticmethod
     def _beyond(

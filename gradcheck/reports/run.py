@@ -9,8 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gradcheck.adapters import missing_adapters
 from gradcheck.diagnosis.findings import Diagnosis
 from gradcheck.harness.outcome import Outcome
@@ -18,7 +16,6 @@ from gradcheck.harness.request import Request
 from gradcheck.judge.coverage import LEAST_JUDGED, find_shortfalls, is_evidence
 from gradcheck.judge.verdict import LABELS
 from gradcheck.model.model import Model
-from gradcheck.numbers.rounding import Rounding
 from gradcheck.numbers.stochastic import ALPHA, runs_in
 from gradcheck.truth.referee import Rulings
 
@@ -83,8 +80,9 @@ def run_facts(
             - int(summary["stochastic"].sum()),
             "stochastic": int(summary["stochastic"].sum()),
             "alpha": ALPHA,
-            "runs": max(runs_in(Rounding(np.dtype(dtype))) for dtype in request.dtypes),
+            "runs": max(runs_in(request.rounding(dtype)) for dtype in request.dtypes),
         },
+        "recipe": {dtype: _recipe(model, request, dtype) for dtype in request.dtypes},
         "missing": missing_adapters() if request.adapters is None else {},
         "misstated": dict(outcome.misstated),
         "unchecked": outcome.unchecked,
@@ -119,6 +117,17 @@ def run_facts(
             "workers": request.workers,
         },
         "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
+    }
+
+
+def _recipe(model: Model, request: Request, dtype: str) -> dict[str, Any]:
+    """Say what an honest evaluation in a format may do."""
+    rounding = request.rounding(dtype)
+    return {
+        **asdict(rounding.recipe),
+        "storage": dtype,
+        "compute": rounding.working.dtype.name,
+        "casts": list(model.casts(dtype)),
     }
 
 

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from gradcheck.harness.request import DTYPES, Request
+from gradcheck.harness.request import DTYPES, NARROW_DTYPES, Request
 from gradcheck.judge.verdict import LABELS, Verdict
+from gradcheck.numbers.recipe import CHOICES, recipe_of
 from gradcheck.reports.plain import Plain
 from gradcheck.reports.run import FAILS, find_reasons
 from gradcheck.reports.searched import FAILING
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 WIDTH = 100
 ALWAYS_SHOWN = ("agree", "disagree", "uninformative")
 CASES_SHOWN = 3
+CASTS_SHOWN = 4
 FEW_NUMBERS = 12
 """Numbers in a sample up to which a command gives them all."""
 VISIBLE = 1e-4
@@ -44,7 +46,7 @@ REMEDIES = {
 """What to change where too little was judged, by what it was instead."""
 UNPROVED = "nothing was proved"
 """Ends what is said of a line that may be wrong."""
-SAMPLE_SETTINGS = ("seed", "scale", "distribution", "kinks", "bars", "ulps")
+SAMPLE_SETTINGS = ("seed", "scale", "distribution", "kinks", "bars", "ulps", "recipe")
 """Settings of a sweep on which a sample and its bars depend."""
 
 
@@ -89,6 +91,7 @@ def print_verdicts(report: Report, console: Console | None = None) -> None:
         f"{request['distribution']}, scale {request['scale']:g}",
     )
     console.print(_verdict_table(report.overview))
+    _print_recipe(console, report)
     _print_missing(console, report.run["missing"])
 
 
@@ -186,6 +189,27 @@ def _verdict_table(overview: pd.DataFrame) -> Table:
 
 def _short(number: float) -> str:
     return "–" if isnan(number) else f"{number:.3g}"
+
+
+def _print_recipe(console: Console, report: Report) -> None:
+    """Say what an honest evaluation may do, and which bars judged, unless that is as ever."""
+    for dtype, recipe in report.run["recipe"].items():
+        if dtype not in NARROW_DTYPES and not report.run["request"]["recipe"]:
+            continue
+        told = recipe_of({name: recipe[name] for name in CHOICES}).told(dtype, recipe["compute"])
+        console.print(f"Honest in {told}.")
+        if recipe["casts"]:
+            more = len(recipe["casts"]) - CASTS_SHOWN
+            console.print(
+                f"It casts {', '.join(recipe['casts'][:CASTS_SHOWN])}"
+                + (f", and {more} more." if more > 0 else ".")
+            )
+        rows = report.summary[(report.summary["dtype"] == dtype) & (report.summary["bar"] != "")]
+        counts = rows.groupby("gradient", sort=False)[["stochastic", "samples"]].sum()
+        shares = counts["stochastic"] / counts["samples"]
+        if shares.any():
+            found = ", ".join(f"{name} {share:.1%}" for name, share in shares.items() if share)
+            console.print(f"A stochastic bar judged, of {found}; a proved one the rest.")
 
 
 def _print_missing(console: Console, missing: Mapping[str, str]) -> None:

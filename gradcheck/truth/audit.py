@@ -20,7 +20,6 @@ from gradcheck.judge.reference import Passes
 from gradcheck.judge.tally import Case
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.model import Model
-from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.confidence import LEVEL, share_below
 from gradcheck.truth.identity import Audited
 from gradcheck.truth.matter import look_at
@@ -138,7 +137,7 @@ def _audit_format(
     if not numbers or not shapes:
         return Audit(len(numbers))
     values = outcome.samples[dtype].select(numbers).values
-    rounding = Rounding(np.dtype(dtype), request.ulps)
+    rounding = request.rounding(dtype)
     passes = Passes(model, values, rounding)
     references = [
         passes.gradient(name, normal_range(rounding.dtype), len(numbers)) for name in shapes

@@ -15,7 +15,6 @@ from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
 from gradcheck.judge.tally import Case, Key
 from gradcheck.model.model import Model
-from gradcheck.numbers.rounding import Rounding
 from gradcheck.truth.audit import Audit, audit
 from gradcheck.truth.derivative import (
     PRECISIONS,
@@ -166,7 +165,7 @@ def rule_on(
                 continue
             if (dtype, case.sample) not in witnesses:
                 values = outcome.samples[dtype].select([case.sample]).values
-                rounding = Rounding(np.dtype(dtype), request.ulps)
+                rounding = request.rounding(dtype)
                 witnesses[dtype, case.sample] = Witness(model, values, rounding)
             witness = witnesses[dtype, case.sample]
             if not matters:
