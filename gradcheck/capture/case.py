@@ -46,6 +46,8 @@ class Case:
         What inputs are drawn from, by name; near those given otherwise.
     name
         What the tables call it.
+    device
+        Where the functions run, such as `cuda`; where their inputs are unless it is given.
     """
 
     function: Callable[..., Any]
@@ -55,6 +57,7 @@ class Case:
     cotangents: Any = None
     sampling: Mapping[str, Domain] = field(default_factory=dict)
     name: str = ""
+    device: str = ""
 
     def __init__(self, function: Callable[..., Any], *inputs: Any, **settings: Any) -> None:
         known = [one.name for one in fields(Case)][2:]
@@ -76,7 +79,7 @@ class Case:
         """
         from gradcheck.capture.model import captured_model
 
-        subject = subject_of(self.function, self.inputs)
+        subject = subject_of(self.function, self.inputs, device=self.device)
         for key in self.sampling:
             if key not in subject.given:
                 raise RequestError(
@@ -84,10 +87,10 @@ class Case:
                 )
         subjects = {subject.framework: subject}
         if self.against is not None:
-            subjects["against"] = subject_of(self.against, self.inputs, subject.names)
+            subjects["against"] = subject_of(self.against, self.inputs, subject.names, self.device)
         definition = subject
         if self.definition is not None:
-            definition = subject_of(self.definition, self.inputs, subject.names)
+            definition = subject_of(self.definition, self.inputs, subject.names, self.device)
         own = subject.dtype if subject.dtype in ALL_DTYPES else DTYPES[-1]
         arrays = {key: value.astype(own) for key, value in subject.given.items()}
         missing = [key for key, value in subject.given.items() if np.isnan(value).any()]
@@ -151,6 +154,8 @@ def _check_settings(function: Any, settings: Mapping[str, Any]) -> None:
     for name, one in {"function": function, **others}.items():
         if not callable(one) and (one is not None or name == "function"):
             raise RequestError(name, f"expected a function, got {one!r}")
+    if not isinstance(settings.get("device", ""), str):
+        raise RequestError("device", f"expected a name such as 'cuda', got {settings['device']!r}")
     sampling = settings["sampling"]
     if not isinstance(sampling, Mapping) or not all(
         isinstance(domain, Domain) for domain in sampling.values()
@@ -177,7 +182,10 @@ def _outputs(function: Subject, arrays: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def subject_of(
-    function: Callable[..., Any], inputs: Sequence[Any], names: Sequence[str] | None = None
+    function: Callable[..., Any],
+    inputs: Sequence[Any],
+    names: Sequence[str] | None = None,
+    device: str = "",
 ) -> Subject:
     """Find out whose function this is by its inputs.
 
@@ -186,7 +194,8 @@ def subject_of(
     Raises
     ------
     RequestError
-        If it is neither PyTorch's nor JAX's, or no input can be differentiated.
+        If it is neither PyTorch's nor JAX's, no input can be differentiated, or there is no such
+        device.
     """
     if "torch" in sys.modules:
         import torch
@@ -198,7 +207,7 @@ def subject_of(
         ):
             from gradcheck.capture.torch_function import TorchFunction
 
-            return TorchFunction(function, inputs, names)
+            return TorchFunction(function, inputs, names, device)
     if "jax" in sys.modules:
         import jax
 
@@ -206,7 +215,7 @@ def subject_of(
         if any(isinstance(leaf, kinds) for leaf in jax.tree_util.tree_leaves(tuple(inputs))):
             from gradcheck.capture.jax_subject import JaxFunction
 
-            return JaxFunction(function, inputs, names)
+            return JaxFunction(function, inputs, names, device)
     raise RequestError("inputs", "expected tensors of PyTorch or arrays of JAX, got neither")
 
 

@@ -28,6 +28,7 @@ def check(
     cotangents: Any = None,
     sampling: Mapping[str, Domain] | None = None,
     name: str = "",
+    device: str = "",
     progress: Callable[[float], None] = lambda fraction: None,
     **settings: Any,
 ) -> Report:
@@ -35,7 +36,7 @@ def check(
 
     Parameters
     ----------
-    function, *inputs, definition, against, cotangents, sampling, name
+    function, *inputs, definition, against, cotangents, sampling, name, device
         As in `Case`.
     samples
         How many sets of inputs, the given ones first.
@@ -69,6 +70,7 @@ def check(
         cotangents=cotangents,
         sampling=sampling or {},
         name=name,
+        device=device,
     )
     model = case.model(settings.get("seed", 0))
     if dtypes is None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradcheck.capture.devices import jax_device
 from gradcheck.capture.jax_recorder import precision, record, without_rules
 from gradcheck.capture.subject import Captured, Ran, flat_name, usable_name
 from gradcheck.capture.torch_function import argument_names
@@ -46,8 +48,10 @@ class JaxFunction:
         function: Callable[..., Any],
         inputs: Sequence[Any],
         names: Sequence[str] | None = None,
+        device: str = "",
     ) -> None:
         self.function = function
+        self._device = jax_device(device) if device else None
         self.names = list(names or argument_names(function, len(inputs)))
         self._places: dict[str, int] = {}
         self.given: dict[str, NDArray[Any]] = {}
@@ -61,6 +65,11 @@ class JaxFunction:
 
         leaves, self._structure = jax.tree_util.tree_flatten_with_path(tuple(inputs))
         self._leaves = [leaf for _, leaf in leaves]
+        if self._device:
+            self._leaves = [
+                jax.device_put(leaf, self._device) if isinstance(leaf, jax.Array) else leaf
+                for leaf in self._leaves
+            ]
         if any(hasattr(leaf, "dtype") and np.iscomplexobj(leaf) for leaf in self._leaves):
             raise RequestError(
                 "inputs",
@@ -100,11 +109,17 @@ class JaxFunction:
             )
         return outputs
 
+    def _placed(self) -> Any:
+        """Let what is not yet anywhere be on the device that was asked for, if one was."""
+        import jax
+
+        return jax.default_device(self._device) if self._device else nullcontext()
+
     def outputs(self, arrays: Arrays) -> tuple[NDArray[Any], ...]:
         """Call the function; return its outputs that can be differentiated."""
         from jax import numpy
 
-        with precision(arrays):
+        with precision(arrays), self._placed():
             found = self({name: numpy.asarray(arrays[name]) for name in self._places})
         return tuple(np.asarray(one) for one in found)
 
@@ -113,7 +128,7 @@ class JaxFunction:
         import jax
         from jax import numpy
 
-        with precision(arrays):
+        with precision(arrays), self._placed():
             outputs, pull = jax.vjp(
                 self, {name: numpy.asarray(arrays[name]) for name in self._places}
             )

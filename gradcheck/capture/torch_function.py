@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradcheck.adapters.torch import tensor_from
+from gradcheck.capture.devices import torch_device
 from gradcheck.capture.subject import Captured, Ran, flat_name, usable_name
 from gradcheck.capture.torch_recorder import Recording, array_of, finish, is_tensor, recorded
 from gradcheck.errors import RequestError
@@ -43,13 +44,16 @@ class TorchFunction:
         function: Callable[..., Any],
         inputs: Sequence[Any],
         names: Sequence[str] | None = None,
+        device: str = "",
     ) -> None:
         import torch
         from torch.utils import _pytree
 
         self.function: Any = function
+        self._device = torch_device(device) if device else None
         self.module = isinstance(function, torch.nn.Module)
         leaves, self._spec = _pytree.tree_flatten_with_path(tuple(inputs))
+        leaves = [(path, self._placed(leaf)) for path, leaf in leaves]
         self._leaves = [leaf for _, leaf in leaves]
         self.names = list(names or argument_names(function, len(inputs)))
         tensors = [leaf for leaf in self._leaves if is_tensor(leaf)]
@@ -97,12 +101,21 @@ class TorchFunction:
     def tensors(self, arrays: Arrays) -> dict[str, Any]:
         """Make tensors that need a gradient."""
         return {
-            name: tensor_from(np.asarray(arrays[name])).to(self._device(name)).requires_grad_()
+            name: tensor_from(np.asarray(arrays[name])).to(self._device_of(name)).requires_grad_()
             for name in self.given
         }
 
-    def _device(self, name: str) -> Any:
-        return self._leaves[self._places[name]].device if name in self._places else "cpu"
+    def _placed(self, leaf: Any) -> Any:
+        """Return what is not differentiated on the device that was asked for, if one was."""
+        if self._device is None or not is_tensor(leaf):
+            return leaf
+        return leaf.detach().to(self._device).requires_grad_(leaf.requires_grad)
+
+    def _device_of(self, name: str) -> Any:
+        if name in self._places:
+            return self._leaves[self._places[name]].device
+        weight = self.function.get_parameter(self._weights[name])
+        return self._device or weight.device
 
     def __call__(self, tensors: Mapping[str, Any]) -> list[Any]:
         """Call the function; return its outputs that can be differentiated."""
@@ -122,6 +135,7 @@ class TorchFunction:
             module = self.function
             state = {name: self._of_format(b.clone(), wanted) for name, b in module.named_buffers()}
             state |= {own: self._of_format(w, wanted) for own, w in module.named_parameters()}
+            state = {own: self._placed(one) for own, one in state.items()}
             state |= {own: tensors[name] for name, own in self._weights.items()}
             results = torch.func.functional_call(module, state, inputs)
         else:
