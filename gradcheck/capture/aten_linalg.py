@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.capture.program import Rule
+from gradcheck.numbers.softmax import softmax
 
 _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
@@ -56,7 +57,7 @@ def _weights(scores: Any) -> tuple[Any, Any]:
     top = _np.max(scores, axis=-1, keepdims=True)
     powers = _np.exp(scores - top)
     total = _np.sum(powers, axis=-1, keepdims=True)
-    return powers / total, _np.squeeze(_np.log(total) + top, -1)
+    return softmax(scores, -1), _np.squeeze(_np.log(total) + top, -1)
 
 
 def _attention(

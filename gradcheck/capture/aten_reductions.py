@@ -9,6 +9,7 @@ import numpy as np
 
 from gradcheck.capture.aten_elementwise import truth
 from gradcheck.capture.program import Rule
+from gradcheck.numbers.softmax import softmax
 
 _np: Any = np
 """NumPy, whose functions take more than they are declared to."""
@@ -120,8 +121,7 @@ def _logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
 def _softmax(x: Any, dim: Any, half_to_float: bool = False) -> Any:
     if not x.ndim:
         return _np.ones_like(x)
-    powers = _np.exp(x - _np.max(x, axis=dim, keepdims=True))
-    return powers / _np.sum(powers, axis=dim, keepdims=True)
+    return softmax(x, dim)
 
 
 def _log_softmax(x: Any, dim: Any, half_to_float: bool = False) -> Any:
