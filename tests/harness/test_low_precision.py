@@ -268,3 +268,93 @@ def test_what_enters_by_a_detour_is_noticed_in_sixteen_bits():
     report = gradcheck.check(scaled, numbers(8, 16), **FEW)
     assert not report.agrees
     assert "depend on the inputs" in report.summary["message"][0]
+
+
+def test_a_recipe_that_keeps_float32_holds_results_to_it():
+    """A fused pass keeps the promise, one that rounds every result does not."""
+    inputs, promised = (numbers(8, 16), numbers(8, 16, seed=1)), {"intermediates": "float32"}
+    fused = gradcheck.check(SwiGLUFused.apply, *inputs, recipe=promised, **FEW)
+    assert fused.agrees
+    assert not gradcheck.check(SwiGLU.apply, *inputs, recipe=promised, **FEW).agrees
+    assert fused.run["recipe"]["bfloat16"]["intermediates"] == "float32"
+    assert "computes in float32, results kept; sums in float32, in any order; no TF32" in " ".join(
+        str(fused).split()
+    )
+
+
+def test_a_recipe_that_adds_up_in_sixteen_bits_excuses_such_an_accumulator():
+    inputs = numbers(64, 2).abs() + 1, numbers(2, seed=1)
+    settings = {
+        "definition": lambda x, w: x * w,
+        "cotangents": [np.ones((64, 2))],
+        "samples": 1,
+        "dtypes": ["bfloat16"],
+    }
+    strict = gradcheck.check(SumInSixteenBits.apply, *inputs, **settings)
+    lenient = gradcheck.check(
+        SumInSixteenBits.apply, *inputs, recipe="accumulator=storage", **settings
+    )
+    assert strict.summary["disagree"].sum()
+    assert lenient.agrees
+
+
+class ProductInTF32(torch.autograd.Function):
+    """Rounds the factors of its products to 11 bits."""
+
+    @staticmethod
+    def rounded(x):
+        bits = x.numpy().view(np.uint32)
+        return torch.from_numpy(((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view("f4"))
+
+    @classmethod
+    def forward(cls, ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x @ w
+
+    @classmethod
+    def backward(cls, ctx, g):
+        x, w, g = map(cls.rounded, (*ctx.saved_tensors, g))
+        return g @ w.mT, x.mT @ g
+
+
+@pytest.mark.parametrize("bars", ["ball", "stochastic"])
+def test_tf32_is_honest_if_the_recipe_says_so(bars):
+    inputs = numbers(16, 8).float() * 1.1, numbers(8, 4, seed=1).float() * 1.1
+    settings = {"definition": lambda x, w: x @ w, "samples": 3, "bars": bars}
+    assert not gradcheck.check(ProductInTF32.apply, *inputs, **settings).agrees
+    assert gradcheck.check(ProductInTF32.apply, *inputs, recipe={"tf32": "yes"}, **settings).agrees
+
+
+def test_pairwise_sums_are_charged_by_their_depth():
+    rounding = Request(recipe="order=pairwise").rounding("float32")
+    assert rounding.additions(1024) == 10
+    assert rounding.additions(1025) == 11
+    assert Request().rounding("float32").additions(1024) == 1023
+    assert Request().rounding("float32").additions(1) == rounding.additions(1) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("tf=yes", "there is no 'tf'; did you mean 'tf32'"),
+        ("tf32=maybe", "tf32 is no or yes, not 'maybe'"),
+        ({"order": "forward"}, "order is any or pairwise, not 'forward'"),
+        ("accumulator", "accumulator is float32 or storage, not ''"),
+        (7, "expected text such as 'tf32=yes', got 7"),
+    ],
+)
+def test_a_wrong_recipe_is_refused(given, told):
+    with pytest.raises(RequestError, match=told) as error:
+        Request(recipe=given)
+    assert error.value.field == "recipe"
+
+
+def test_casts_are_read_off_the_record():
+    def mixed(x, w):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return torch.sigmoid((x @ w).float())
+
+    report = gradcheck.check(mixed, numbers(4, 4).float(), numbers(4, 4, seed=1).float(), samples=2)
+    casts = report.run["recipe"]["float32"]["casts"]
+    assert any(cast.startswith("to bfloat16 (test_low_precision.py, line ") for cast in casts)
+    assert any(cast.startswith("to float32 (") for cast in casts)
