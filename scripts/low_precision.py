@@ -1,13 +1,15 @@
 """Judge right and wrong gradients in float16 and bfloat16; save counts, widths and what is found.
 
-Takes about ten minutes on two cores; needs torch and jax.
+Takes about a quarter of an hour on two cores; needs torch, jax and matplotlib.
 """
 
 import argparse
 from pathlib import Path
 
 from studies.false_alarms import count_false_alarms
-from studies.low_precision import measure_power, measure_tightness
+from studies.low_precision import large_model, measure_power, measure_tightness
+from studies.low_precision_figure import draw_found
+from studies.low_precision_functions import count_functions
 
 from gradcheck import load_model
 from gradcheck.harness.request import NARROW_DTYPES
@@ -30,12 +32,15 @@ if __name__ == "__main__":
                         help="honest ones, of each model and format (1500000)")  # fmt: skip
     parser.add_argument("--samples", type=int, default=200, metavar="N", help="mutated (200)")
     parser.add_argument("--output", type=Path, default=Path("results/low_precision"))
+    parser.add_argument("--function-samples", type=int, default=100, metavar="N",
+                        help="of each function as it is (100)")  # fmt: skip
     options = parser.parse_args()
     models = [load_model(name) for name in MODELS]
     tables = {
         "honest": count_false_alarms(models, options.comparisons, ADAPTERS, dtypes=NARROW_DTYPES),
         "tightness": measure_tightness(models, options.samples),
-        "power": measure_power(models, options.samples),
+        "functions": count_functions(options.function_samples),
+        "power": measure_power([*models, large_model()], options.samples),
     }
     for table in tables.values():
         print(table.to_string(index=False, float_format="{:.3g}".format))
@@ -44,4 +49,5 @@ if __name__ == "__main__":
         options.output / f"{name}.csv": table.to_csv(index=False, float_format="%.6g")
         for name, table in tables.items()
     }
+    contents[options.output / "found.png"] = draw_found(tables["power"])
     print("Written:", *write_files(contents))

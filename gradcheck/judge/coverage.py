@@ -45,7 +45,8 @@ def is_evidence(key: Key, tally: Tally) -> bool:
 def _told(tally: Tally) -> float:
     """Return the share of comparisons of which something is told."""
     silent = tally.counts[[Verdict.UNINFORMATIVE, Verdict.OVERFLOW]].sum()
-    return 1 - float(silent / max(tally.counts.sum(), 1))
+    total = max(tally.counts.sum(), 1)
+    return float((total - silent) / total)
 
 
 def find_shortfalls(

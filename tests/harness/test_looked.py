@@ -181,6 +181,16 @@ def test_a_tenth_of_the_samples_by_one_adapter_is_enough(judged, enough):
     assert found == (() if enough else (expected,))
 
 
+@pytest.mark.parametrize(("told", "enough"), [(9, False), (10, True)])
+def test_a_tenth_of_the_elements_is_enough(told, enough):
+    """On every sample one element of an array may be judged, and hundreds not."""
+    counts = np.zeros(len(Verdict), np.int64)
+    counts[[Verdict.AGREE, Verdict.UNINFORMATIVE]] = told, 100 - told
+    tally = Tally(1, counts=counts, samples=5, judged_samples=5)
+    found = find_shortfalls({("torch", "bfloat16", "w"): tally}, {"bfloat16": 0})
+    assert bool(found) != enough
+
+
 @pytest.mark.parametrize("adapters", [["finite-difference"], ["hand-written"]])
 def test_without_an_independent_adapter_nothing_is_confirmed(adapters):
     assert not swept(load_model("chain"), adapters=adapters).agrees

@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from studies.low_precision import CHANGES, RULES, measure_power, measure_tightness
+from studies.low_precision_figure import STYLES, draw_found
+from studies.low_precision_functions import fused
 
+import gradcheck
 from gradcheck import load_model
 
 CHAIN = load_model("chain")
@@ -32,3 +36,19 @@ def test_a_rule_lets_pass_what_is_exact_and_not_what_is_the_opposite(rule):
     same = right * (1 + 2.0**-8)
     assert RULES[rule](right, right, "bfloat16", same)
     assert not RULES[rule](-right, right, "bfloat16", same)
+
+
+def test_the_picture_has_every_rule(tmp_path):
+    pytest.importorskip("matplotlib")
+    table = measure_power([CHAIN], 5)
+    assert set(STYLES) < set(table.columns)
+    assert draw_found(table).startswith(b"\x89PNG")
+
+
+def test_a_function_in_sixteen_bits_is_checked_whole_and_fused():
+    def square(x):
+        return x * x
+
+    x = torch.ones(2, dtype=torch.bfloat16)
+    assert fused(square)(x).dtype == torch.bfloat16
+    assert gradcheck.check(fused(square), torch.randn(4), dtypes=["bfloat16"], samples=2).agrees
