@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gradcheck.capture.case import Case
     from gradcheck.capture.model import CapturedModel
     from gradcheck.capture.situations import Point
+    from gradcheck.quantities import Row
     from gradcheck.reports.tables import Report
 
 
@@ -85,6 +86,7 @@ def stages(
     progress: Callable[[float], None],
     block: int | None = None,
     execution: Execution = HERE,
+    pictured: bool = False,
 ) -> Iterator[Report]:
     """Yield the report twice: with the verdicts alone, and when all is settled and explained.
 
@@ -96,6 +98,8 @@ def stages(
         How many samples are evaluated at once, unless `block_size` shall choose.
     execution
         Where the sweep is done.
+    pictured
+        Whether every quantity of the computation is looked at, for a picture.
 
     Raises
     ------
@@ -144,7 +148,19 @@ def stages(
             contract = examined(cast("CapturedModel", model), request, outcome)
     outcome = replace(outcome, seconds={**outcome.seconds, **watch.seconds})
     found = Findings(searched, disputed(searched, ruled), ruled)
-    yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract, found)
+    looks = looked_at(model, request, outcome) if pictured else ()
+    yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract, found, looks)
+
+
+def looked_at(model: Model, request: Request, outcome: Outcome) -> Sequence[Row]:
+    """Look at every quantity on a few samples, as far as that can be done."""
+    from gradcheck.quantities import quantity_rows
+
+    try:
+        with guarded():
+            return quantity_rows(model, request, outcome)
+    except Exception:  # of passes that do not run a verdict tells; there is no picture of them
+        return ()
 
 
 def explained(

@@ -27,7 +27,7 @@ exit status:
   130  interrupted; 143 if terminated
 """
 DEFAULT_MODEL = "chain"
-POSITIONAL = frozenset({"model", "file"})
+POSITIONAL = frozenset({"model", "file", "folder"})
 SHOW_TRACEBACK = "GRADCHECK_TRACEBACK"
 """The variable that, if it is set, has an unexpected error shown in full."""
 
@@ -160,6 +160,12 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--dask", default="", metavar="ADDRESS", help="scheduler of a Dask cluster that judges"
     )
+    sweep.add_argument(
+        "--no-report",
+        dest="report",
+        action="store_false",
+        help="write the tables alone, without a page of them",
+    )
     sweep.set_defaults(command=commands.sweep, workers=usable_cores(), search=False)
 
     trace = added.add_parser("trace", help="every quantity and adjoint at one point")
@@ -182,6 +188,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_sampling(trace)
     _add_comparison(trace, dtypes=DTYPES[:1])
     trace.set_defaults(command=commands.trace)
+
+    report = added.add_parser("report", help="draw a folder of results as a page")
+    report.add_argument("folder", type=_path, metavar="FOLDER", help="that a sweep wrote")
+    report.set_defaults(command=commands.report)
 
     new = added.add_parser("new", help="write a starting file for a model of your own")
     new.add_argument("file", type=_path, metavar="FILE.py")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from gradcheck.errors import RequestError, UnfinishedError, echoed, one_line, quoted
+from gradcheck.errors import RequestError, UnfinishedError, echoed, one_line, quoted, told
 from gradcheck.harness.request import MOST_SAMPLES, Request
 
 if TYPE_CHECKING:
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
     from gradcheck.model.model import Model
 
 AGREED, DISAGREED = 0, 1
+DRAWING = ("jinja2", "markupsafe", "matplotlib")
+"""Packages that a page takes, of the extra `report`."""
+INSTALL_DRAWING = "python -m pip install 'gradcheck[report]'"
 LONGEST_TIMEOUT = 1e6
 """Seconds: what a system waits is counted in milliseconds of 31 bits."""
 
@@ -41,15 +48,15 @@ def sweep(options: argparse.Namespace) -> int:
 def _sweep(options: argparse.Namespace, request: Request, place: str, pool: Pool) -> int:
     from gradcheck.api import stages
     from gradcheck.harness.execution import Execution
-    from gradcheck.reports.files import contents_of
-    from gradcheck.reports.folder import OutputFolder
+    from gradcheck.reports.files import as_json, contents_of
+    from gradcheck.reports.folder import FACTS, OutputFolder
     from gradcheck.reports.terminal import print_findings, print_verdicts, progress_bar
     from gradcheck.stopwatch import since_start
 
     model = _model(options)
     with OutputFolder(options.output or Path("results") / model.name) as folder:
         _note_broken(request, model)
-        told: list[Callable[[float], None]] = []
+        listeners: list[Callable[[float], None]] = []
         notes: list[str] = []
         execution = Execution(
             place,
@@ -66,22 +73,27 @@ def _sweep(options: argparse.Namespace, request: Request, place: str, pool: Pool
         def tell(fraction: float) -> None:
             while notes:  # not before: the request may be refused until something is done
                 print(f"gradcheck: {one_line(notes.pop(0))}", file=sys.stderr)
-            told[-1](fraction)
+            listeners[-1](fraction)
 
-        reports = stages(model, request, tell, execution=execution)
+        if options.report and request.workers > 1:
+            Thread(target=_import_drawing).start()  # while other processes judge
+        reports = stages(model, request, tell, execution=execution, pictured=options.report)
         with progress_bar() as progress:
-            told.append(progress)
+            listeners.append(progress)
             first = next(reports)
             tell(1.0)
         print_verdicts(first)
         print(end="", flush=True)  # what comes may be interrupted
         with progress_bar("settling") as progress:
-            told.append(progress)
+            listeners.append(progress)
             report = next(reports)
+        report = replace(report, run={**report.run, "source": _source(options)})
+        contents = contents_of(report)
+        page = _page(contents, folder.path) if options.report else {}
         seconds = {**report.run["seconds"], "whole": round(since_start(), 3)}
-        report = replace(report, run={**report.run, "seconds": seconds})
+        facts = {FACTS: as_json({**report.run, "seconds": seconds})}
         try:
-            files = folder.write(contents_of(report))
+            files = folder.write({**contents, **facts, **page})
         except UnfinishedError:
             print_findings(report, [], _source(options))  # all that there will be
             raise
@@ -89,6 +101,76 @@ def _sweep(options: argparse.Namespace, request: Request, place: str, pool: Pool
             forget()
         print_findings(report, files, _source(options))
     return AGREED if report.agrees else DISAGREED
+
+
+def _page(contents: Mapping[str, str], folder: Path) -> Mapping[str, str]:
+    """Draw what a sweep found; why there is no page is told, and costs no more than the page."""
+    try:
+        return _drawn(contents, folder)
+    except RequestError as error:
+        why = error.text
+    except Exception as error:  # a defect of the drawing; the tables are worth more
+        why = told(error)
+    print(f"gradcheck: no report.html: {one_line(why)}", file=sys.stderr)
+    return {}
+
+
+def _drawn(contents: Mapping[str, str], folder: Path) -> Mapping[str, str]:
+    """Draw the files of a folder as a page.
+
+    Raises
+    ------
+    RequestError
+        If what it takes is not installed.
+    """
+    # What it says of its cache, and of fonts, is no news to whoever sweeps.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    try:
+        from gradcheck.page.rendering import rendered
+    except ModuleNotFoundError as error:
+        if error.name not in DRAWING:
+            raise
+        raise RequestError(
+            "", f"{error.name} is not installed; install it with: {INSTALL_DRAWING}"
+        ) from error
+    return rendered(contents, folder)
+
+
+def _import_drawing() -> None:
+    """Import what a page takes; if that cannot be done, who draws it will say so."""
+    with suppress(Exception):
+        import gradcheck.page.rendering  # noqa: F401
+
+
+def report(options: argparse.Namespace) -> int:
+    """Draw a folder of results as a page, from its files alone."""
+    from gradcheck.page.reading import read_files
+    from gradcheck.reports.exchange import LockedError, lock
+    from gradcheck.reports.files import write_files
+
+    folder = options.folder
+    read_files(folder)  # whether there are any, before it is locked
+    try:
+        descriptor = lock(folder)
+    except LockedError:
+        raise RequestError("folder", f"a sweep is writing to {folder}; wait for it") from None
+    try:
+        page = _drawn(read_files(folder), folder)
+        written = write_files({folder / name: content for name, content in page.items()})
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        if isinstance(error, RequestError):
+            raise
+        raise RequestError(
+            "folder",
+            f"{folder} is damaged, or of another version ({told(error)}); sweep again",
+        ) from error
+    except OSError as error:
+        raise UnfinishedError(f"{folder} cannot be written ({error.strerror})") from error
+    finally:
+        if descriptor != -1:
+            os.close(descriptor)
+    print(f"Written to {folder}: {', '.join(path.name for path in written)}")
+    return AGREED
 
 
 def _check_places(options: argparse.Namespace) -> None:

@@ -151,7 +151,7 @@ def _trace(
             model,
             with_readings(model, shapes),
             {**values, **ones},
-            _with_bars(passes, scattered, "t"),
+            with_bars(passes, scattered, "t"),
             weight_name,
             adapters,
             lambda fraction: progress(fraction / 2),
@@ -160,7 +160,7 @@ def _trace(
             model,
             with_taps(model, inner),
             {**values, **zeros},
-            _with_bars(passes, scattered, "d"),
+            with_bars(passes, scattered, "d"),
             lambda name: name if name in model.parameters else tap_name(name),
             adapters,
             lambda fraction: progress((1 + fraction) / 2),
@@ -178,7 +178,7 @@ Pairs = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Values and bars of one sample, by quantity."""
 
 
-def _with_bars(passes: Evaluation, scattered: Evaluation, board: str) -> Pairs:
+def with_bars(passes: Evaluation, scattered: Evaluation, board: str) -> Pairs:
     """Take the ball's bar where it is informative, and else the stochastic one if that is."""
     found = {}
     for name in getattr(passes, board):

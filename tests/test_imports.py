@@ -59,14 +59,15 @@ def test_importing_the_package_imports_no_library(tmp_path):
     assert "numpy" in imported("import gradcheck; gradcheck.Ball", tmp_path)  # it would show
 
 
-@pytest.mark.parametrize("command", ["", "'sweep',", "'trace',", "'adapters',"])
+@pytest.mark.parametrize("command", ["", "'sweep',", "'trace',", "'adapters',", "'report',"])
 def test_help_imports_no_library(command, tmp_path):
     code = (
         "from gradcheck.cli import main\n"
         f"try: main([{command} '--help'])\n"
         "except SystemExit as ended: assert ended.code == 0\n"
     )
-    assert not imported(code, tmp_path) & {"numpy", "pandas", "torch", "jax", "flint", "rich"}
+    libraries = {"numpy", "pandas", "torch", "jax", "flint", "rich", "jinja2", "matplotlib"}
+    assert not imported(code, tmp_path) & libraries
 
 
 def test_a_sweep_without_frameworks_runs_with_the_numpy_adapters(tmp_path):
@@ -122,6 +123,7 @@ def test_a_sweep_imports_the_frameworks_asked_for_and_pandas_when_a_table_is_mad
     sweep = SWEEP.replace(
         "'--samples'",
         f"'looking.py', '--workers', '{workers}', '--dtypes', 'float64', '--audit', '0',"
+        "'--no-report',"
         f"'--adapters', '{asked}', '--samples'",
     )
     process = subprocess.run(

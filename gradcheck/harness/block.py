@@ -20,6 +20,7 @@ from gradcheck.harness.samples import EVIDENCE, Samples, block_size, choose_audi
 from gradcheck.judge.mistakes import place
 from gradcheck.judge.reference import Passes, Reference
 from gradcheck.judge.tally import Key, Tally, tally_comparison, tally_error
+from gradcheck.judge.thinning import Thinning, thinning
 from gradcheck.judge.verdict import Comparison, compare, excuse_overflows
 from gradcheck.model.model import Model
 from gradcheck.stopwatch import Stopwatch
@@ -151,9 +152,15 @@ class Bench:
         if self.record is not None:
             self.record(key, start, count, comparison)
         if comparison is not None:
-            return tally_comparison(comparison, start, rows, judged, self.request.kinks)
+            kinks, chosen = self.request.kinks, self._thinning(key)
+            return tally_comparison(comparison, start, rows, judged, kinks, chosen)
         size = prod(self.model.parameters[key[2]])
         return tally_error(str(result), size, count, start, rows, judged)
+
+    def _thinning(self, key: Key) -> Thinning:
+        """Choose the samples of which a gradient's error and bound are kept for a picture."""
+        gradients = list(self.adapters[key[0]].gradients(self.model))
+        return thinning(self.request.samples, gradients.index(key[2]), len(gradients))
 
     def _check_expressions(
         self, references: _References, results: Mapping[str, Any], given: Mapping[str, NDArray[Any]]

@@ -20,6 +20,7 @@ from gradcheck.judge.measures import (
     histogram_of,
     measure,
 )
+from gradcheck.judge.thinning import NO_POINTS, Floats, Thinning, joined, thinned
 from gradcheck.judge.verdict import LABELS, Comparison, Verdict
 
 Counts = NDArray[np.int64]
@@ -91,6 +92,8 @@ class Tally:
     samples, judged_samples, disagreeing_samples
         How many samples there were; on how many of them an element at least was judged: it agrees
         or disagrees, or is on a kink where kinks were asked for; on how many one disagrees.
+    points
+        Error and bound of evenly spaced samples, see `thinned`.
     """
 
     keep: int
@@ -109,6 +112,7 @@ class Tally:
     samples: int = 0
     judged_samples: int = 0
     disagreeing_samples: int = 0
+    points: Floats = field(default_factory=lambda: NO_POINTS)
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -137,6 +141,7 @@ class Tally:
             samples=self.samples + other.samples,
             judged_samples=self.judged_samples + other.judged_samples,
             disagreeing_samples=self.disagreeing_samples + other.disagreeing_samples,
+            points=joined(self.points, other.points),
         )
 
     def convict(self, cases: Sequence[Case]) -> Tally:
@@ -185,12 +190,25 @@ class Tally:
 
 
 def tally_comparison(
-    comparison: Comparison, start: int, keep: int, judged: bool = True, on_kinks: bool = False
+    comparison: Comparison,
+    start: int,
+    keep: int,
+    judged: bool = True,
+    on_kinks: bool = False,
+    chosen: Thinning | None = None,
 ) -> Tally:
     """Reduce the comparisons of the samples from `start` on.
 
-    `on_kinks` tells whether the samples were placed on kinks, where that verdict says something.
+    `on_kinks` tells whether the samples were placed on kinks, where that verdict says something;
+    `chosen` which of them give a point, if the adapter is held to the bound.
     """
+    tally = _tally(comparison, start, keep, judged, on_kinks)
+    if chosen is None or not judged:
+        return tally
+    return replace(tally, points=thinned(comparison, start, chosen))
+
+
+def _tally(comparison: Comparison, start: int, keep: int, judged: bool, on_kinks: bool) -> Tally:
     verdict, reference, counts = comparison.verdict, comparison.reference, comparison.counts
     size = verdict.size // len(verdict)
     if judged and counts[Verdict.AGREE] == verdict.size and reference.stochastic is None:

@@ -6,29 +6,41 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradcheck.reports.folder import FACTS, OutputFolder
+from gradcheck.reports.sheets import as_csv
 
 if TYPE_CHECKING:
     from gradcheck.reports.tables import Report
 
+DIGITS = "%.6g"
+"""Of points, of which one sees three."""
+
 
 def contents_of(report: Report) -> dict[str, str]:
-    """Return what to write: `summary.csv`, `discrepancies.csv`, `diagnosis.csv` and `run.json`.
+    """Return what to write: tables, those for pictures among them, and `run.json`.
 
     Of a function of PyTorch or JAX `contract.csv` as well, and `search.csv` if there was a search.
     """
-    contract = {"contract.csv": report.contract.to_csv(index=False)}
-    search = {"search.csv": report.search.to_csv(index=False)}
+    contract = {"contract.csv": as_csv(report.contract)}
+    search = {"search.csv": as_csv(report.search)}
     return {
-        "summary.csv": report.summary.to_csv(index=False),
-        "discrepancies.csv": report.discrepancies.to_csv(index=False),
-        "diagnosis.csv": report.diagnosis.to_csv(index=False),
+        "summary.csv": as_csv(report.summary),
+        "discrepancies.csv": as_csv(report.discrepancies),
+        "diagnosis.csv": as_csv(report.diagnosis),
         **(contract if len(report.contract) else {}),
         **(search if report.run["search"]["samples"] else {}),
-        FACTS: json.dumps(report.run, indent=2) + "\n",
+        "histogram.csv": as_csv(report.histogram),
+        "points.csv": as_csv(report.points, DIGITS),
+        **({"quantities.csv": as_csv(report.quantities)} if len(report.quantities) else {}),
+        FACTS: as_json(report.run),
     }
+
+
+def as_json(facts: Mapping[str, Any]) -> str:
+    """Write the facts of a run."""
+    return json.dumps(facts, indent=2) + "\n"
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
@@ -42,7 +54,9 @@ def write_files(contents: Mapping[Path, str | bytes]) -> list[Path]:
     temporary = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in contents}
     try:
         for path, content in contents.items():
-            temporary[path].write_bytes(content.encode() if isinstance(content, str) else content)
+            if isinstance(content, str):
+                content = content.encode(errors="backslashreplace")
+            temporary[path].write_bytes(content)
         for path in contents:
             temporary[path].replace(path)
     finally:

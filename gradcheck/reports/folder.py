@@ -28,7 +28,13 @@ from gradcheck.reports.exchange import LockedError, exchange, flush, is_at, lock
 from gradcheck.signals import tidied, undisturbed
 
 FACTS = "run.json"
-FILES = ("summary.csv", "discrepancies.csv", "diagnosis.csv", "contract.csv", "search.csv", FACTS)
+PAGE = "report.html"
+FIGURES = ("graph.svg", "heat.svg", "errors.svg", "ulps.svg")
+TABLES = (
+    "summary.csv", "discrepancies.csv", "diagnosis.csv", "contract.csv", "search.csv",
+    "histogram.csv", "points.csv", "quantities.csv",
+)  # fmt: skip
+FILES = (*TABLES, PAGE, *FIGURES, FACTS)
 """All that a run may write. What else lies in the folder is somebody's own, and stays."""
 INCOMING = "incoming-"
 NOT_HERE = (

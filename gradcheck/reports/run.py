@@ -17,6 +17,7 @@ from gradcheck.judge.coverage import LEAST_JUDGED, find_shortfalls, is_evidence
 from gradcheck.judge.verdict import LABELS
 from gradcheck.model.model import Model
 from gradcheck.numbers.stochastic import ALPHA, runs_in
+from gradcheck.truth.confidence import LEVEL
 from gradcheck.truth.referee import Rulings
 
 if TYPE_CHECKING:
@@ -55,6 +56,29 @@ def find_reasons(run: Mapping[str, Any]) -> list[str]:
         (strict and not run["judged"]["adapters"], "no adapter is held to the bound"),
     ]
     return [reason for holds, reason in reasons if holds]
+
+
+def share_sentence(run: Mapping[str, Any]) -> str:
+    """Say what the samples show of all that can be judged, if something was."""
+    share = run["judged"]["disagree_share_below"]
+    if not share:
+        return ""
+    return (
+        f"Of each gradient, with {LEVEL:.0%} confidence, fewer than {share:.2g} of the samples "
+        "that can be judged disagree."
+    )
+
+
+def audit_sentence(run: Mapping[str, Any]) -> str:
+    """Say what the audit shows of all samples, if nothing was wrong on any of its own."""
+    audit = run["audit"]
+    if not audit["wrong_share_below"]:
+        return ""
+    return (
+        f"In a random direction the derivative is that of the formulas on all "
+        f"{audit['identities']} samples: with {audit['confidence']:.0%} confidence they are "
+        f"wrong on fewer than {audit['wrong_share_below']:.2g} of all."
+    )
 
 
 def run_facts(

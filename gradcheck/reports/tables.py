@@ -19,6 +19,7 @@ from gradcheck.harness.request import Request
 from gradcheck.judge.tally import Case, Key, Tally
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.model.model import Model, label
+from gradcheck.reports.plotted import histogram_table, points_table, quantity_table
 from gradcheck.reports.run import DEFECT, find_reasons, run_facts
 from gradcheck.reports.searched import Findings, search_facts
 from gradcheck.truth.audit import REFEREE
@@ -66,6 +67,8 @@ class Report:
     search
         What a search found, as `discrepancies`, and the goal that led there: the columns of
         `search.csv`.
+    histogram, points, quantities
+        What the pictures show: the columns of the files of these names.
     """
 
     overview: pd.DataFrame
@@ -75,6 +78,9 @@ class Report:
     run: Mapping[str, Any]
     contract: pd.DataFrame = field(default_factory=pd.DataFrame)
     search: pd.DataFrame = field(default_factory=pd.DataFrame)
+    histogram: pd.DataFrame = field(default_factory=pd.DataFrame)
+    points: pd.DataFrame = field(default_factory=pd.DataFrame)
+    quantities: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def agrees(self) -> bool:
@@ -97,6 +103,7 @@ def tabulate(
     failed: Mapping[str, str] = MappingProxyType({}),
     contract: Sequence[Any] = (),
     findings: Findings = NO_FINDINGS,
+    quantities: Sequence[Any] = (),
 ) -> Report:
     """Turn what was found into tables.
 
@@ -124,6 +131,9 @@ def tabulate(
         | {"search": search_facts(findings, searched)},
         contract=pd.DataFrame(contract, columns=CONTRACT_COLUMNS),
         search=searched,
+        histogram=histogram_table(outcome.tallies),
+        points=points_table(model, outcome.tallies),
+        quantities=quantity_table(quantities),
     )
 
 

@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from gradcheck.harness.request import DTYPES, NARROW_DTYPES, Request
+from gradcheck.harness.request import DTYPES, NARROW_DTYPES
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.numbers.recipe import CHOICES, recipe_of
 from gradcheck.reports.plain import Plain
-from gradcheck.reports.run import FAILS, find_reasons
+from gradcheck.reports.replaying import case_command, sample_command
+from gradcheck.reports.run import FAILS, audit_sentence, find_reasons, share_sentence
 from gradcheck.reports.searched import FAILING
 from gradcheck.signals import STDERR, tidied
-from gradcheck.truth.confidence import LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +33,6 @@ WIDTH = 100
 ALWAYS_SHOWN = ("agree", "disagree", "uninformative")
 CASES_SHOWN = 3
 CASTS_SHOWN = 4
-FEW_NUMBERS = 12
-"""Numbers in a sample up to which a command gives them all."""
 VISIBLE = 1e-4
 """How far the values on a kink are apart, relative to their size, if they are to be shown."""
 REMEDIES = {
@@ -46,8 +44,6 @@ REMEDIES = {
 """What to change where too little was judged, by what it was instead."""
 UNPROVED = "nothing was proved"
 """Ends what is said of a line that may be wrong."""
-SAMPLE_SETTINGS = ("seed", "scale", "distribution", "kinks", "bars", "ulps", "recipe")
-"""Settings of a sweep on which a sample and its bars depend."""
 
 
 @contextmanager
@@ -128,11 +124,8 @@ def print_findings(
             + (f"; nothing can be said of {rest}." if rest else ".")
             + _unaudited(report.run)
         )
-        if share := report.run["judged"]["disagree_share_below"]:
-            console.print(
-                f"Of each gradient, with {LEVEL:.0%} confidence, fewer than {share:.2g} of the "
-                "samples that can be judged disagree."
-            )
+        if sentence := share_sentence(report.run):
+            console.print(sentence)
     else:
         console.print(_failures(report), style="bold")
     if files:
@@ -359,7 +352,7 @@ def _print_diagnosis(console: Console, report: Report, source: str) -> None:
             lines.append(f"    gradcheck trace {source}{option} --at {row['counterexample']}")
         elif row["quantity"].startswith("d.") and row["sample"] < report.run["request"]["samples"]:
             lines.append("  clearest counterexample:")
-            lines.append(f"    {_sample_command(report, source, row['sample'], dtype)}")
+            lines.append(f"    {sample_command(report.run, source, row['sample'], dtype)}")
         for line in lines:
             console.print(line, soft_wrap=True)
     if left:
@@ -444,12 +437,8 @@ def _print_referee(console: Console, run: Mapping[str, Any]) -> None:
             f"{audit['unexplained']} audited samples, but no gradient was found wrong alone.",
             style="red",
         )
-    if audit["wrong_share_below"]:
-        console.print(
-            f"In a random direction the derivative is that of the formulas on all "
-            f"{audit['identities']} samples: with {audit['confidence']:.0%} confidence they are "
-            f"wrong on fewer than {audit['wrong_share_below']:.2g} of all.",
-        )
+    if sentence := audit_sentence(run):
+        console.print(sentence)
     if audit["samples"] and not (audit["proved"] or audit["refuted"]):
         console.print(
             f"Audited: {audit['samples']} samples; none has an undisputed, sharp gradient."
@@ -457,23 +446,8 @@ def _print_referee(console: Console, run: Mapping[str, Any]) -> None:
 
 
 def _replay_command(report: Report, case: Mapping[Hashable, Any], source: str) -> str:
-    """Return the command that shows one case in full: its point, or its number if that is long."""
+    """Return the command that shows one case in full."""
     columns = list(report.discrepancies.columns)
     leaves = columns[columns.index("truth") + 1 : columns.index("element")]
-    if 0 < len(leaves) <= FEW_NUMBERS:
-        point = ",".join(f"{name}={case[name]!r}" for name in leaves)
-        return f"gradcheck trace {source} --dtypes {case['dtype']} --at {point}"
-    if case["sample"] >= report.run["request"]["samples"]:
-        return ""  # a search's, of which search.csv has the numbers
-    return _sample_command(report, source, case["sample"], case["dtype"])
-
-
-def _sample_command(report: Report, source: str, sample: Any, dtype: str) -> str:
-    """Return the command that shows a sample in full."""
-    request = report.run["request"]
-    settings = [
-        f" --{name}" if request[name] is True else f" --{name} {request[name]}"
-        for name in SAMPLE_SETTINGS
-        if request[name] != getattr(Request, name)
-    ]
-    return f"gradcheck trace {source} --dtypes {dtype} --sample {sample}{''.join(settings)}"
+    point = {name: repr(case[name]) for name in leaves}
+    return case_command(report.run, source, case["sample"], case["dtype"], point)

@@ -105,7 +105,7 @@ def test_one_wrong_element_of_an_array_is_named(monkeypatch):
     assert audit["unexplained"] == 0
 
 
-def agreeing(comparison, start, keep, judged, on_kinks):
+def agreeing(comparison, start, keep, judged, on_kinks, chosen):
     """Tally nothing."""
     from gradcheck.judge.tally import Tally
 
