@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -14,8 +15,10 @@ from gradcheck.harness.block import describe
 from gradcheck.harness.execution import HERE, Execution
 from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
+from gradcheck.harness.samples import block_size
 from gradcheck.harness.search import NO_SEARCH, search
 from gradcheck.harness.sweep import run_sweep
+from gradcheck.history.known import NOTHING_KNOWN, Known, read_known
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.beside import located
 from gradcheck.model.loading import load_model
@@ -40,6 +43,7 @@ def sweep(
     model: Model | Case | str = "chain",
     *,
     progress: Callable[[float], None] = lambda fraction: None,
+    known: Path | str | None = None,
     **settings: Any,
 ) -> Report:
     """Compare a model's hand-written gradients with those of every adapter on random samples.
@@ -52,6 +56,8 @@ def sweep(
         A `Model`, a `Case`, a built-in name, or `path/to/file.py[:NAME]`.
     progress
         Is told the fraction done.
+    known
+        A file of known disagreements, which are told and fail nothing.
     **settings
         The fields of `Request`.
 
@@ -66,17 +72,17 @@ def sweep(
     >>> report.agrees
     False
     """
-    known = [field.name for field in fields(Request)]
+    names = [field.name for field in fields(Request)]
     for name in settings:
-        if name not in known:
-            raise RequestError("", f"there is no setting {name!r}{nearest(name, known)}")
-    request = Request(**settings)
-    execution = Execution(located(model)) if isinstance(model, str) else HERE
+        if name not in names:
+            raise RequestError("", f"there is no setting {name!r}{nearest(name, names)}")
+    request, listed = Request(**settings), read_known(known)
+    execution = Execution(located(model), given=model) if isinstance(model, str) else HERE
     if isinstance(model, str):
         model = load_model(model)
     if not isinstance(model, Model):
         model = model.model(request.seed)
-    *_, report = stages(model, request, progress, execution=execution)
+    *_, report = stages(model, request, progress, execution=execution, known=listed)
     return report
 
 
@@ -87,6 +93,7 @@ def stages(
     block: int | None = None,
     execution: Execution = HERE,
     pictured: bool = False,
+    known: Known = NOTHING_KNOWN,
 ) -> Iterator[Report]:
     """Yield the report twice: with the verdicts alone, and when all is settled and explained.
 
@@ -100,18 +107,22 @@ def stages(
         Where the sweep is done.
     pictured
         Whether every quantity of the computation is looked at, for a picture.
+    known
+        Disagreements that fail nothing.
 
     Raises
     ------
     RequestError
         If the request cannot be met; before any work.
     """
-    watch = Stopwatch()
+    known, watch = known.of(model), Stopwatch()
     with watch.timed("sweep"):
         outcome = run_sweep(model, request, progress, block, execution)
+    origin = execution.origin(block or block_size(model, request))
+    from gradcheck.history.excuse import excuse
     from gradcheck.reports.tables import tabulate  # pandas takes a quarter of a second
 
-    yield tabulate(model, request, outcome)
+    yield tabulate(model, request, outcome, origin=origin)
     searched, ruled, rulings, failed = NO_SEARCH, Rulings(), Rulings(), dict[str, str]()
     try:
         with guarded(), watch.timed("search"):
@@ -121,7 +132,9 @@ def stages(
     if model.recorded and not any(
         tally.counts[: Verdict.ERROR].sum() for tally in outcome.tallies.values()
     ):
-        yield tabulate(model, request, outcome)  # what cannot be run cannot be settled
+        yield tabulate(
+            model, request, outcome, origin=origin
+        )  # what cannot be run cannot be settled
         return
     diagnosis = Diagnosis()
     stage = "referee"
@@ -149,7 +162,10 @@ def stages(
     outcome = replace(outcome, seconds={**outcome.seconds, **watch.seconds})
     found = Findings(searched, disputed(searched, ruled), ruled)
     looks = looked_at(model, request, outcome) if pictured else ()
-    yield tabulate(model, request, outcome, rulings, diagnosis, failed, contract, found, looks)
+    report = tabulate(
+        model, request, outcome, rulings, diagnosis, failed, contract, found, looks, origin
+    )
+    yield excuse(report, known)
 
 
 def looked_at(model: Model, request: Request, outcome: Outcome) -> Sequence[Row]:

@@ -27,7 +27,28 @@ exit status:
   130  interrupted; 143 if terminated
 """
 DEFAULT_MODEL = "chain"
-POSITIONAL = frozenset({"model", "file", "folder"})
+COMPARING = """\
+Compare the results of two sweeps of one model, such as before and after an upgrade. Of the same
+samples any disagreement more counts; of others Fisher's exact test judges the shares that disagree,
+and of all those that can be judged, with Holm's correction at 0.01 for all rows together."""
+COMPARED = """\
+exit status:
+  0    nothing got worse
+  1    something did, or is no longer judged
+  2    the request was wrong: one line on stderr names the argument and the mend
+"""
+REPLAYING = """\
+Evaluate a sample of an earlier run again: every quantity and adjoint, and every gradient as the
+sweep has it, with its bar and the proof. The sample is drawn from the seed in run.json and compared
+with its row in discrepancies.csv; so is every value that the run wrote, bit for bit."""
+REPLAYED = """\
+exit status:
+  0    nothing disagrees in this sample
+  1    something does; or the sample is not that of its row; or something is not as the run wrote
+       it, though versions, machine and the model's source are the same
+  2    the request was wrong: one line on stderr names the argument and the mend
+"""
+POSITIONAL = frozenset({"model", "file", "old", "new", "folder", "number"})
 SHOW_TRACEBACK = "GRADCHECK_TRACEBACK"
 """The variable that, if it is set, has an unexpected error shown in full."""
 
@@ -143,6 +164,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="breed so many in each format",
     )
+    sweep.add_argument(
+        "--known",
+        type=_path,
+        metavar="FILE.toml",
+        help="disagreements that are known: told, but they fail nothing; stale entries do",
+    )
     sweep.add_argument("--output", type=_path, metavar="FOLDER", help="(results/MODEL)")
     sweep.add_argument(
         "--timeout",
@@ -192,6 +219,40 @@ def _parser() -> argparse.ArgumentParser:
     report = added.add_parser("report", help="draw a folder of results as a page")
     report.add_argument("folder", type=_path, metavar="FOLDER", help="that a sweep wrote")
     report.set_defaults(command=commands.report)
+    compare = added.add_parser(
+        "compare",
+        help="what got worse between two runs",
+        description=COMPARING,
+        epilog=COMPARED,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    compare.add_argument("old", type=_path, metavar="OLD", help="folder of the earlier results")
+    compare.add_argument("new", type=_path, metavar="NEW", help="folder of the later ones")
+    compare.add_argument(
+        "--allow-vanished",
+        action="store_true",
+        help="succeed even if what was judged in OLD is not in NEW, as an adapter left out",
+    )
+    compare.set_defaults(command=commands.compare)
+
+    replay = added.add_parser(
+        "replay",
+        help="a sample of an earlier run, evaluated again",
+        description=REPLAYING,
+        epilog=REPLAYED,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    replay.add_argument("folder", type=_path, metavar="FOLDER", help="the run's output folder")
+    replay.add_argument("number", type=whole_number, metavar="NUMBER", help="the sample's")
+    replay.add_argument("--model", default="", metavar="MODEL", help="(as the run named it)")
+    replay.add_argument("--dtypes", type=_names, metavar="NAME,…", help="(those of the run)")
+    replay.add_argument("--adapters", type=_names, metavar="NAME,…", help="(those of the run)")
+    replay.add_argument(
+        "--row",
+        action="store_true",
+        help="take the numbers from its row alone, as where there is no run.json",
+    )
+    replay.set_defaults(command=commands.replay)
 
     new = added.add_parser("new", help="write a starting file for a model of your own")
     new.add_argument("file", type=_path, metavar="FILE.py")

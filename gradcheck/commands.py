@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import argparse
 
     from gradcheck.harness.pool import Pool
+    from gradcheck.history.known import Known
     from gradcheck.model.model import Model
 
 AGREED, DISAGREED = 0, 1
@@ -33,23 +34,27 @@ def sweep(options: argparse.Namespace) -> int:
     """Compare gradients on random samples; write the tables."""
     from gradcheck.harness.pool import Pool
     from gradcheck.harness.process import share_cores
+    from gradcheck.history.known import read_known
     from gradcheck.model.beside import located
 
     request = _request(options)
     _check_places(options)
-    place = located(options.model)
+    known, place = read_known(options.known), located(options.model)
     share_cores()
     with Pool(request.workers, options.timeout) as pool:
         if request.workers > 1 and not options.dask:
             pool.hire(len(request.dtypes))  # they import what they need; so does this process
-        return _sweep(options, request, place, pool)
+        return _sweep(options, request, place, pool, known)
 
 
-def _sweep(options: argparse.Namespace, request: Request, place: str, pool: Pool) -> int:
+def _sweep(
+    options: argparse.Namespace, request: Request, place: str, pool: Pool, known: Known
+) -> int:
     from gradcheck.api import stages
     from gradcheck.harness.execution import Execution
     from gradcheck.reports.files import as_json, contents_of
     from gradcheck.reports.folder import FACTS, OutputFolder
+    from gradcheck.reports.markdown import append_summary, sweep_summary
     from gradcheck.reports.terminal import print_findings, print_verdicts, progress_bar
     from gradcheck.stopwatch import since_start
 
@@ -68,6 +73,7 @@ def _sweep(options: argparse.Namespace, request: Request, place: str, pool: Pool
             options.resume,
             options.full,
             notes.append,
+            options.model,
         )
 
         def tell(fraction: float) -> None:
@@ -77,7 +83,9 @@ def _sweep(options: argparse.Namespace, request: Request, place: str, pool: Pool
 
         if options.report and request.workers > 1:
             Thread(target=_import_drawing).start()  # while other processes judge
-        reports = stages(model, request, tell, execution=execution, pictured=options.report)
+        reports = stages(
+            model, request, tell, execution=execution, pictured=options.report, known=known
+        )
         with progress_bar() as progress:
             listeners.append(progress)
             first = next(reports)
@@ -87,7 +95,7 @@ def _sweep(options: argparse.Namespace, request: Request, place: str, pool: Pool
         with progress_bar("settling") as progress:
             listeners.append(progress)
             report = next(reports)
-        report = replace(report, run={**report.run, "source": _source(options)})
+        report = replace(report, run={**report.run, "named": _source(options)})
         contents = contents_of(report)
         page = _page(contents, folder.path) if options.report else {}
         seconds = {**report.run["seconds"], "whole": round(since_start(), 3)}
@@ -100,6 +108,7 @@ def _sweep(options: argparse.Namespace, request: Request, place: str, pool: Pool
         for forget in execution.afterwards:
             forget()
         print_findings(report, files, _source(options))
+    append_summary(sweep_summary(report))
     return AGREED if report.agrees else DISAGREED
 
 
@@ -242,6 +251,54 @@ def trace(options: argparse.Namespace) -> int:
         print_trace(trace, model.name)
         agrees = agrees and trace.agrees
     return AGREED if agrees else DISAGREED
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Say what got worse between two runs."""
+    from gradcheck.history.compare import compare as compare_results
+    from gradcheck.history.results import Results
+    from gradcheck.reports.comparison import print_comparison
+    from gradcheck.reports.markdown import append_summary, comparison_summary
+
+    old, new = Results(options.old, "old"), Results(options.new, "new")
+    found = compare_results(old, new, options.allow_vanished)
+    print_comparison(found, str(options.old), str(options.new))
+    append_summary(comparison_summary(found))
+    return DISAGREED if found.worse else AGREED
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Evaluate a sample of an earlier run again."""
+    from gradcheck.harness.process import share_cores
+
+    share_cores()  # before a framework is imported, as a sweep does
+    from gradcheck.history.replay import changed_since
+    from gradcheck.history.replay import replay as replay_sample
+    from gradcheck.history.results import Results
+    from gradcheck.history.sample import find_subject
+    from gradcheck.reports.replay import print_replay, print_subject
+    from gradcheck.reports.terminal import progress_bar
+
+    results = Results(options.folder, "folder")
+    subject = find_subject(
+        results,
+        options.number,
+        model=options.model,
+        row_alone=options.row,
+        adapters=options.adapters,
+        dtypes=options.dtypes,
+    )
+    changed = changed_since(results, subject)
+    status = AGREED
+    for dtype in subject.request.dtypes:
+        with progress_bar("replaying") as progress:
+            found = replay_sample(subject, dtype, progress)
+        if dtype == subject.request.dtypes[0]:  # not before: it might have been refused
+            print_subject(subject, str(options.folder), changed)
+        print_replay(found, subject)
+        if not found.agrees or found.differing or (found.moved and not changed):
+            status = DISAGREED
+    return status
 
 
 def new(options: argparse.Namespace) -> int:

@@ -37,14 +37,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             help=f"{option.meaning} ({default})",
         )
 
+    group.addoption("--gradcheck-known", metavar="FILE.toml", help="disagreements that are known")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options before any test is collected."""
     try:
-        config.stash[SETTINGS] = {
+        settings = {
             setting: OPTIONS[setting].parse(config.getoption(f"gradcheck_{setting}"))
             for setting in DEFAULTS
         }
+        if known := config.getoption("gradcheck_known"):
+            from gradcheck.history.known import read_known
+
+            settings["known"] = config.invocation_params.dir / known
+            read_known(settings["known"])
+        config.stash[SETTINGS] = settings
     except RequestError as error:
         raise pytest.UsageError(f"--gradcheck-{error}") from None
 

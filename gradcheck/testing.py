@@ -37,7 +37,7 @@ def assert_agreement(
         How many random parameter sets to compare, and which ones.
     **settings
         The other fields of `Request`, such as `adapters=["torch"]`; of a function what `check`
-        takes as well, such as `definition=`.
+        takes as well, such as `definition=`. Both take `known=`, a file of known disagreements.
 
     Raises
     ------

@@ -123,6 +123,22 @@ def trace_sample(
     return _trace(model, sample, request, progress)
 
 
+def trace_values(
+    model: Model,
+    request: Request,
+    sample: Mapping[str, NDArray[Any]],
+    progress: Progress = _ignored,
+) -> Trace:
+    """Evaluate the model on one sample, arrays of shape `(1, *shape)`.
+
+    Raises
+    ------
+    RequestError
+        If an adapter cannot be had, or the model is not as it should be.
+    """
+    return _trace(model, sample, request, progress)
+
+
 def _trace(
     model: Model, widened: Mapping[str, NDArray[Any]], request: Request, progress: Progress
 ) -> Trace:

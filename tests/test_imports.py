@@ -59,7 +59,9 @@ def test_importing_the_package_imports_no_library(tmp_path):
     assert "numpy" in imported("import gradcheck; gradcheck.Ball", tmp_path)  # it would show
 
 
-@pytest.mark.parametrize("command", ["", "'sweep',", "'trace',", "'adapters',", "'report',"])
+@pytest.mark.parametrize(
+    "command", ["", "'sweep',", "'trace',", "'report',", "'compare',", "'replay',", "'adapters',"]
+)
 def test_help_imports_no_library(command, tmp_path):
     code = (
         "from gradcheck.cli import main\n"

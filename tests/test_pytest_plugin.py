@@ -122,6 +122,21 @@ def test_a_call_overrides_the_options(run):
     result.stdout.fnmatch_lines(["*swept 20 of seed 5*"])
 
 
+def test_a_known_disagreement_passes_and_a_file_that_is_none_is_a_usage_error(run, pytester):
+    (pytester.path / "known.toml").write_text(
+        "[[known]]\nmodel = 'chain-misprint'\nadapter = 'reference'\nreason = 'a specimen'\n"
+    )
+    run(FAILING).assert_outcomes(failed=1)
+    run(FAILING, "--gradcheck-known", "known.toml").assert_outcomes(passed=1)
+    call = FAILING.replace("**few", "known='known.toml', **few")
+    run(call).assert_outcomes(passed=1)
+    result = run(FAILING, "--gradcheck-known", "nowhere.toml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in result.errlines if line]
+    assert line.startswith("ERROR: --gradcheck-known: ")
+    assert line.endswith("nowhere.toml cannot be read (No such file or directory)")
+
+
 @pytest.mark.parametrize(
     ("argument", "problem"),
     [

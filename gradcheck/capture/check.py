@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from gradcheck.api import stages
 from gradcheck.capture.case import Case
 from gradcheck.errors import RequestError
 from gradcheck.harness.request import ALL_DTYPES, Request
+from gradcheck.history.known import read_known
 from gradcheck.model.domains import Domain
 from gradcheck.reports.tables import Report
 from gradcheck.suggestions import nearest
@@ -30,6 +32,7 @@ def check(
     name: str = "",
     device: str = "",
     progress: Callable[[float], None] = lambda fraction: None,
+    known: Path | str | None = None,
     **settings: Any,
 ) -> Report:
     """Check the gradients of an unchanged PyTorch or JAX function, with no tolerance.
@@ -44,6 +47,8 @@ def check(
         Floating-point formats to judge; that of the inputs unless given.
     progress
         Is told the fraction done.
+    known
+        A file of known disagreements, which are told and fail nothing.
     **settings
         The other fields of `Request`.
 
@@ -58,10 +63,11 @@ def check(
     >>> report.agrees
     True
     """
-    known = [one.name for one in fields(Request)]
+    names = [one.name for one in fields(Request)]
     for setting in settings:
-        if setting not in known:
-            raise RequestError("", f"there is no setting {setting!r}{nearest(setting, known)}")
+        if setting not in names:
+            raise RequestError("", f"there is no setting {setting!r}{nearest(setting, names)}")
+    listed = read_known(known)
     case = Case(
         function,
         *inputs,
@@ -83,5 +89,5 @@ def check(
     if isinstance(dtypes, str) or not isinstance(dtypes, Iterable):
         raise RequestError("dtypes", f"expected a list such as ['float64'], got {dtypes!r}")
     request = Request(samples=samples, dtypes=tuple(dtypes), **settings)
-    *_, report = stages(model, request, progress, samples)
+    *_, report = stages(model, request, progress, samples, known=listed)
     return report

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from gradcheck.harness.block import Bench
 from gradcheck.harness.check import check_drawn
@@ -42,6 +43,8 @@ class Execution:
         The file to which every comparison is written, if it is.
     note
         Is told what somebody should know who resumes a sweep.
+    given
+        How the model was named: `model` before it was made to hold anywhere.
     afterwards
         What to call when the results are written; a sweep adds what forgets its traces.
     """
@@ -55,7 +58,19 @@ class Execution:
     resume: bool = False
     full: Path | None = None
     note: Callable[[str], None] = lambda text: None
+    given: str = ""
     afterwards: list[Callable[[], None]] = field(default_factory=list)
+
+    def origin(self, block: int) -> dict[str, Any]:
+        """Say of what a sample can be drawn and judged anew, besides the request.
+
+        `block` is how many samples are evaluated at once.
+        """
+        from gradcheck.harness.facts import digest_of_source
+
+        digest = digest_of_source(self.model) if self.model else ""
+        options = dict(self.options)
+        return {"model": self.given, "options": options, "block": block, "digest": digest}
 
     def judged(self, bench: Bench, stretches: Sequence[Stretch], told: Told) -> Found:
         """Judge stretches; `told` is called after each block.

@@ -38,11 +38,16 @@ def facts_of(bench: Bench, model: str, options: Mapping[str, int]) -> dict[str, 
         **request,
         "adapters": sorted(bench.adapters),
         "block": bench.block,
-        "model's source": _hash(model_files(model)),
+        "model's source": digest_of_source(model),
         **code_of([adapter.framework for adapter in bench.adapters.values()]),
         **processor(),
         **{name: text for name, text in os.environ.items() if name.startswith(VARIABLES)},
     }
+
+
+def digest_of_source(model: str) -> str:
+    """Return a short name of the files that a model may be made of."""
+    return _hash(model_files(model))
 
 
 def digest_of(facts: Mapping[str, Any]) -> str:

@@ -234,7 +234,7 @@ def _tally(comparison: Comparison, start: int, keep: int, judged: bool, on_kinks
         stochastic = int(np.count_nonzero(reference.stochastic))
 
     def case(position: int) -> Case:
-        return _case(comparison, position, start, judged)
+        return case_at(comparison, position, start, judged)
 
     nans: Counts = np.zeros(0, np.int64)
     if counts[Verdict.NAN]:
@@ -286,13 +286,13 @@ def _tally_agreement(comparison: Comparison, start: int, keep: int) -> Tally:
         compared=size,
         max_ulps=found.max_ulps,
         max_ratio=found.max_ratio,
-        worst=_case(comparison, found.position, start),
+        worst=case_at(comparison, found.position, start),
         samples=len(comparison.verdict),
         judged_samples=len(comparison.verdict),
     )
 
 
-def _case(comparison: Comparison, position: int, start: int, judged: bool = True) -> Case:
+def case_at(comparison: Comparison, position: int, start: int, judged: bool = True) -> Case:
     """Keep one comparison, by its position in the flattened arrays."""
     reference, verdict = comparison.reference, comparison.verdict
     sample, element = divmod(position, verdict.size // len(verdict))

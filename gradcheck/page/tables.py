@@ -255,12 +255,12 @@ def _case(results: Results, row: Row) -> dict[str, Any]:
 def _source(results: Results) -> str:
     """Name the model as on the command line; empty where it cannot be traced by names."""
     recorded = results.run["audit"]["recorded"]
-    return "" if recorded else str(results.run.get("source", ""))
+    return "" if recorded else str(results.run.get("named", ""))
 
 
 def again_of(results: Results) -> list[str]:
     """Return the commands that do the sweep, and this page, again."""
-    request, source = results.run["request"], str(results.run.get("source", ""))
+    request, source = results.run["request"], str(results.run.get("named", ""))
     from gradcheck.harness.request import Request
 
     options = []

@@ -131,6 +131,8 @@ def _sweep_command(report: Report, source: str) -> str:
     ]
     if not source:
         return "print(gradcheck.check(…))"
+    if known := report.run["known"]["file"]:
+        changed.append(f"--known {quoted(known)}")
     return " ".join(["gradcheck sweep", source, *changed, *["--kinks"] * request["kinks"]])
 
 

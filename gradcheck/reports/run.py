@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradcheck.adapters import missing_adapters
 from gradcheck.diagnosis.findings import Diagnosis
+from gradcheck.harness.facts import processor
 from gradcheck.harness.outcome import Outcome
 from gradcheck.harness.request import Request
 from gradcheck.judge.coverage import LEAST_JUDGED, find_shortfalls, is_evidence
@@ -27,35 +28,56 @@ DEFECT = "defect"
 """What a disagreement is called in which both parties are within their bars of the truth."""
 FAILS = ("disagree", "error")
 """Verdicts on a situation of the calling contract that are no agreement."""
+COUNTED = ("samples", *LABELS, DEFECT, "known")
+"""Columns of a summary whose sums are facts of the run."""
+NOTHING_KNOWN: Mapping[str, Any] = {"file": "", "excused": {}, "entries": []}
 PACKAGES = ("gradcheck", "numpy", "pandas", "torch", "jax", "jaxlib", "python-flint")
 
 
 def find_reasons(run: Mapping[str, Any]) -> list[str]:
     """Say why a run is no agreement, each reason in a few words; empty if it is one."""
-    counts, undisputed = run["counts"], run["audit"]["undisputed"]
+    return list(reasons_by_kind(run).values())
+
+
+def reasons_by_kind(run: Mapping[str, Any]) -> dict[str, str]:
+    """Say why a run is no agreement, by what kind of reason it is."""
+    known = run.get("known", NOTHING_KNOWN)  # folders written earlier have none
+    excused = known["excused"]
+    counts = {**run["counts"]}
+    for verdict in ("disagree", "nan"):
+        counts[verdict] -= excused.get(verdict, 0)
+    undisputed = run["audit"]["undisputed"] - excused.get("undisputed", 0)
     broken = [point for point in run["contract"] if point["verdict"] in FAILS]
     failing = run["audit"]["recorded"] and not run["audit"]["refuted"]
     failing = failing and run["audit"]["unexplained"]
-    searched = run["search"]["disagreements"]
+    searched = run["search"]["disagreements"] - excused.get("search", 0)
+    stale = "; ".join(one["entry"] for one in known["entries"] if one["state"] == "stale")
     short = list(dict.fromkeys(short["gradient"] for short in run["judged"]["short"]))
     strict = not run["request"]["allow_uninformative"]
     failed = f"{', '.join(run['errors'][:3])}{' and others' * (len(run['errors']) > 3)} failed"
-    reasons = [
-        (counts["disagree"], f"{counts['disagree']:,} comparisons disagree"),
-        (counts["nan"], f"{counts['nan']:,} values are not a number"),
-        (counts["error"], failed),
-        (run["misstated"], "the definition and the forward pass differ"),
-        (run["expressions"], "an expression differs from the definition, or from itself"),
-        (undisputed, f"{undisputed:,} gradients are wrong that nobody disputes"),
-        (failing, f"on {failing:,} samples the gradients are not those of the function"),
-        (counts[DEFECT], f"{counts[DEFECT]:,} bounds were too narrow"),
-        (run["failed"], f"the {' and the '.join(run['failed'])} failed"),
-        (searched, f"the search found {searched:,} disagreements"),
-        (broken, f"{len(broken)} points of the calling contract fail"),
-        (strict and short, f"too little was judged of {', '.join(short)}"),
-        (strict and not run["judged"]["adapters"], "no adapter is held to the bound"),
-    ]
-    return [reason for holds, reason in reasons if holds]
+    reasons = {
+        "disagree": (counts["disagree"], f"{counts['disagree']:,} comparisons disagree"),
+        "nan": (counts["nan"], f"{counts['nan']:,} values are not a number"),
+        "error": (counts["error"], failed),
+        "misstated": (run["misstated"], "the definition and the forward pass differ"),
+        "expressions": (
+            run["expressions"],
+            "an expression differs from the definition, or from itself",
+        ),
+        "undisputed": (undisputed, f"{undisputed:,} gradients are wrong that nobody disputes"),
+        "unexplained": (
+            failing,
+            f"on {failing:,} samples the gradients are not those of the function",
+        ),
+        "defect": (counts[DEFECT], f"{counts[DEFECT]:,} bounds were too narrow"),
+        "failed": (run["failed"], f"the {' and the '.join(run['failed'])} failed"),
+        "search": (searched, f"the search found {searched:,} disagreements"),
+        "contract": (broken, f"{len(broken)} points of the calling contract fail"),
+        "stale": (stale, f"what is known occurs no longer: {known['file']}, {stale}"),
+        "short": (strict and short, f"too little was judged of {', '.join(short)}"),
+        "unjudged": (strict and not run["judged"]["adapters"], "no adapter is held to the bound"),
+    }
+    return {kind: reason for kind, (holds, reason) in reasons.items() if holds}
 
 
 def share_sentence(run: Mapping[str, Any]) -> str:
@@ -63,9 +85,10 @@ def share_sentence(run: Mapping[str, Any]) -> str:
     share = run["judged"]["disagree_share_below"]
     if not share:
         return ""
+    other = "other " if run["counts"].get("known") else ""
     return (
-        f"Of each gradient, with {LEVEL:.0%} confidence, fewer than {share:.2g} of the samples "
-        "that can be judged disagree."
+        f"Of each {other}gradient, with {LEVEL:.0%} confidence, fewer than {share:.2g} of the "
+        "samples that can be judged disagree."
     )
 
 
@@ -98,7 +121,7 @@ def run_facts(
     shortfalls = find_shortfalls(outcome.tallies, outcome.undefined)
     return {
         "request": {"model": model.name, **settings, "adapters": list(summary["adapter"].unique())},
-        "counts": {name: int(summary[name].sum()) for name in ("samples", *LABELS, DEFECT)},
+        "counts": {name: int(summary[name].sum()) for name in COUNTED},
         "bars": {
             "ball": int(summary["samples"].where(summary["bar"] != "", 0).sum())
             - int(summary["stochastic"].sum()),
@@ -108,6 +131,7 @@ def run_facts(
         },
         "recipe": {dtype: _recipe(model, request, dtype) for dtype in request.dtypes},
         "missing": missing_adapters() if request.adapters is None else {},
+        "known": NOTHING_KNOWN,
         "misstated": dict(outcome.misstated),
         "unchecked": outcome.unchecked,
         "expressions": dict(outcome.expressions),
@@ -134,12 +158,8 @@ def run_facts(
             "own": bool(model.own),
         },
         "diagnosis": {"dtype": diagnosis.dtype, "left": diagnosis.left},
-        "versions": {"python": platform.python_version(), **_versions()},
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "cpu": _cpu(),
-            "workers": request.workers,
-        },
+        "versions": versions(),
+        "machine": {**machine(), "workers": request.workers},
         "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
     }
 
@@ -155,14 +175,24 @@ def _recipe(model: Model, request: Request, dtype: str) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
-    versions = {}
+def versions() -> dict[str, str]:
+    """Return the versions of what computes."""
+    found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            versions[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+            found[package] = "not installed"
+    return found
+
+
+def machine() -> dict[str, str]:
+    """Return what decides which code libraries run."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu(),
+        "instructions": processor()["instructions"],
+    }
 
 
 def _cpu() -> str:

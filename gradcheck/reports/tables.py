@@ -104,11 +104,12 @@ def tabulate(
     contract: Sequence[Any] = (),
     findings: Findings = NO_FINDINGS,
     quantities: Sequence[Any] = (),
+    origin: Mapping[str, Any] = MappingProxyType({}),
 ) -> Report:
     """Turn what was found into tables.
 
     `failed` holds what a later stage raised, by its name; `contract` what became of a function in
-    each situation; `findings` are those of a search.
+    each situation; `findings` are those of a search; `origin` says where the model is found again.
     """
     searched = _searched(model, request, findings)
     summary = pd.DataFrame(
@@ -118,6 +119,7 @@ def tabulate(
             | {"worst_element": _worst_element(model, key, tally)}
             | _later_counts(tally)
             | _shares(tally)
+            | {"known": 0}
             for key, tally in outcome.tallies.items()
         ]
     )
@@ -127,6 +129,7 @@ def tabulate(
         discrepancies=_cases(model, request, outcome, rulings),
         diagnosis=_diagnosis(model, diagnosis.findings),
         run=run_facts(model, request, outcome, rulings, diagnosis, summary, failed)
+        | {"source": dict(origin)}
         | {"contract": [point._asdict() for point in contract]}
         | {"search": search_facts(findings, searched)},
         contract=pd.DataFrame(contract, columns=CONTRACT_COLUMNS),

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from gradcheck.errors import quoted
 from gradcheck.harness.request import DTYPES, NARROW_DTYPES
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.numbers.recipe import CHOICES, recipe_of
@@ -44,6 +45,11 @@ REMEDIES = {
 """What to change where too little was judged, by what it was instead."""
 UNPROVED = "nothing was proved"
 """Ends what is said of a line that may be wrong."""
+NOT_KNOWN = {
+    "stale": "Known, but it occurs no longer, so remove it",
+    "other": "Known, but not excused, for it was not proved to be what is listed",
+}
+"""What to say of an entry of the file of known disagreements that excuses nothing."""
 
 
 @contextmanager
@@ -113,13 +119,16 @@ def print_findings(
     _print_search(console, report, source)
     _print_diagnosis(console, report, source)
     _print_contract(console, report)
+    _print_known(console, report.run["known"])
     _print_kinks(console, report)
     _print_referee(console, report.run)
     if report.agrees:
-        silent = [name for name in LABELS if name not in ("agree", "kink") and counts[name]]
+        said = ("agree", "kink", "disagree", "nan")  # the last two of these are known, if any
+        silent = [name for name in LABELS if name not in said and counts[name]]
+        otherwise = "else " if counts["known"] else ""
         rest = ", ".join(f"{counts[name]:,} {name}" for name in silent)
         console.print(
-            f"Nothing disagrees: {counts['agree']:,} comparisons agree"
+            f"Nothing {otherwise}disagrees: {counts['agree']:,} comparisons agree"
             + (f"; {counts['kink']:,} are within what is right on a kink" if counts["kink"] else "")
             + (f"; nothing can be said of {rest}." if rest else ".")
             + _unaudited(report.run)
@@ -129,6 +138,7 @@ def print_findings(
     else:
         console.print(_failures(report), style="bold")
     if files:
+        _print_replay(console, report, files[0].parent)
         names = ", ".join(path.name for path in files)
         console.print(f"Written to {files[0].parent}: {names}", soft_wrap=True)
 
@@ -137,6 +147,8 @@ def _failures(report: Report) -> str:
     """Say in a sentence why a report does not agree."""
     sentence = "; ".join(find_reasons(report.run))
     some = "" if report.run["counts"]["disagree"] else "No comparison disagrees, but "
+    if report.run["counts"]["known"]:
+        some = f"Besides {report.run['counts']['known']:,} comparisons that are known: "
     return f"{some}{sentence}."
 
 
@@ -311,6 +323,18 @@ def _print_cases(console: Console, cases: pd.DataFrame, report: Report, source: 
             console.print(line, soft_wrap=True)
 
 
+def _print_replay(console: Console, report: Report, folder: Path) -> None:
+    """Say how a sample is evaluated again as it was: the worst one that failed, the first such."""
+    tables = [table for table in (report.discrepancies, report.search) if len(table)]
+    failed = [table[table["verdict"].isin(FAILING)] for table in tables]
+    for table in failed:
+        if len(table):
+            worst = table.sort_values("ulps", ascending=False, kind="stable").iloc[0]
+            command = f"gradcheck replay {quoted(str(folder))} {worst['sample']}"
+            console.print(f"Replay it as swept: {command}", soft_wrap=True)
+            break
+
+
 def _print_search(console: Console, report: Report, source: str) -> None:
     """Say what a search found, apart from the random samples."""
     facts = report.run["search"]
@@ -372,6 +396,18 @@ def _print_contract(console: Console, report: Report) -> None:
     for row in broken.to_dict("records"):
         line = f"  {row['verdict']}: {row['situation']}: {row['message']}"
         console.print(line, style="red", soft_wrap=True)
+
+
+def _print_known(console: Console, known: Mapping[str, Any]) -> None:
+    """Say of each entry of the file of known disagreements what became of it."""
+    for one in known["entries"]:
+        where = f"{known['file']}, {one['entry']}"
+        if one["state"] == "known":
+            count = f"{one['comparisons']:,} comparisons"
+            console.print(f"Known ({where}): {count}: {one['reason']}", soft_wrap=True)
+        elif one["state"] in NOT_KNOWN:
+            line = f"{NOT_KNOWN[one['state']]} ({where}): {one['reason']}"
+            console.print(line, style="red", soft_wrap=True)
 
 
 def _print_kinks(console: Console, report: Report) -> None:

@@ -23,7 +23,7 @@ def with_text_everywhere(contents, text):
     run = json.loads(contents["run.json"])
     run["request"] |= {"model": text, "adapters": [text]}
     run["machine"] |= {name: text for name in ("cpu", "system")}
-    run |= {"source": text, "errors": [text]}
+    run |= {"named": text, "errors": [text]}
     run["versions"] = {text: text}
     changed = {"run.json": json.dumps(run)}
     cell = '"' + quoted(text).replace('"', '""') + '"'

@@ -235,7 +235,7 @@ def test_what_is_no_folder_of_results_is_a_wrong_request(tmp_path, capsys):
 def test_a_folder_of_an_older_version_has_a_page_that_says_what_is_missing(contents, tmp_path):
     new = ("histogram.csv", "points.csv", "quantities.csv")
     run = json.loads(contents["run.json"])
-    del run["source"]
+    del run["named"]
     for name, text in {**contents, "run.json": json.dumps(run)}.items():
         if name not in new:
             (tmp_path / name).write_text(text)

@@ -61,8 +61,8 @@ def test_the_summary_has_its_columns_in_order(folder):
 
 def test_a_verdict_that_came_later_is_the_last_column(report):
     assert report.overview.columns[-1] == "nan"
-    assert report.summary.columns[-4:].tolist() == [
-        "nan", "judged_samples", "disagreeing_samples", "disagree_share_below"
+    assert report.summary.columns[-5:].tolist() == [
+        "nan", "judged_samples", "disagreeing_samples", "disagree_share_below", "known"
     ]  # fmt: skip
     assert (
         report.overview["nan"].sum() == report.summary["nan"].sum() == report.run["counts"]["nan"]

@@ -1,0 +1,1 @@
+"""Result folders read again: compared with one another, and their samples replayed."""
