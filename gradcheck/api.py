@@ -23,6 +23,7 @@ from gradcheck.judge.verdict import Verdict
 from gradcheck.model.beside import located
 from gradcheck.model.loading import load_model
 from gradcheck.model.model import Model
+from gradcheck.reports.progress import Progress, shown
 from gradcheck.reports.searched import Findings
 from gradcheck.stopwatch import Stopwatch
 from gradcheck.suggestions import nearest
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 def sweep(
     model: Model | Case | str = "chain",
     *,
-    progress: Callable[[float], None] = lambda fraction: None,
+    progress: Progress = False,
     known: Path | str | None = None,
     **settings: Any,
 ) -> Report:
@@ -55,7 +56,7 @@ def sweep(
     model
         A `Model`, a `Case`, a built-in name, or `path/to/file.py[:NAME]`.
     progress
-        Is told the fraction done.
+        Whether to show a bar, in a terminal or a notebook; or what is told the fraction done.
     known
         A file of known disagreements, which are told and fail nothing.
     **settings
@@ -82,7 +83,8 @@ def sweep(
         model = load_model(model)
     if not isinstance(model, Model):
         model = model.model(request.seed)
-    *_, report = stages(model, request, progress, execution=execution, known=listed)
+    with shown(progress, "sweeping") as told:
+        *_, report = stages(model, request, told, execution=execution, known=listed)
     return report
 
 

@@ -8,7 +8,10 @@ import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 
+CELL_FOLDER = "ipykernel_"
+"""Begins the name of the folder in which IPython says that the cells of a notebook are."""
 LONGEST_WORD, LONGEST_LINE = 250, 2000
 """Characters of a word, and of a message, that are shown."""
 
@@ -117,6 +120,12 @@ def printable(text: str) -> str:
         sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode()
         for sign in text
     )
+
+
+def file_name(path: str) -> str:
+    """Name a file as its user knows it; a cell of a notebook has a number that nobody does."""
+    pure = PurePath(path)
+    return "cell" if pure.parent.name.startswith(CELL_FOLDER) else pure.name
 
 
 def quoted(text: str) -> str:

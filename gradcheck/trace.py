@@ -79,6 +79,22 @@ class Trace:
             for direction in self.tables
         )
 
+    def __str__(self) -> str:
+        """Write what the command line prints of it."""
+        from gradcheck.reports.trace import trace_as_text
+
+        return trace_as_text(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show itself in IPython's terminal, as printed."""
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        """Show itself in a notebook."""
+        from gradcheck.reports.notebook import trace_as_html
+
+        return trace_as_html(self)
+
 
 Progress = Callable[[float], None]
 """Is told the fraction done."""

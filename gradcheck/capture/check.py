@@ -13,6 +13,7 @@ from gradcheck.errors import RequestError
 from gradcheck.harness.request import ALL_DTYPES, Request
 from gradcheck.history.known import read_known
 from gradcheck.model.domains import Domain
+from gradcheck.reports.progress import Progress, shown
 from gradcheck.reports.tables import Report
 from gradcheck.suggestions import nearest
 
@@ -31,7 +32,7 @@ def check(
     sampling: Mapping[str, Domain] | None = None,
     name: str = "",
     device: str = "",
-    progress: Callable[[float], None] = lambda fraction: None,
+    progress: Progress = False,
     known: Path | str | None = None,
     **settings: Any,
 ) -> Report:
@@ -46,7 +47,7 @@ def check(
     dtypes
         Floating-point formats to judge; that of the inputs unless given.
     progress
-        Is told the fraction done.
+        Whether to show a bar, in a terminal or a notebook; or what is told the fraction done.
     known
         A file of known disagreements, which are told and fail nothing.
     **settings
@@ -89,5 +90,6 @@ def check(
     if isinstance(dtypes, str) or not isinstance(dtypes, Iterable):
         raise RequestError("dtypes", f"expected a list such as ['float64'], got {dtypes!r}")
     request = Request(samples=samples, dtypes=tuple(dtypes), **settings)
-    *_, report = stages(model, request, progress, samples, known=listed)
+    with shown(progress, "checking") as told:
+        *_, report = stages(model, request, told, samples, known=listed)
     return report

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import linecache
 import re
-from pathlib import Path
 from typing import Any
 
 from gradcheck.capture.alignment import Code
@@ -13,6 +12,7 @@ from gradcheck.capture.edits import Edit
 from gradcheck.capture.program import Line, Ref
 from gradcheck.capture.sources import OPERATORS
 from gradcheck.capture.terms import Again, Original, bracketed, code_of, kind_of
+from gradcheck.errors import file_name
 
 
 class Wording(Code):
@@ -29,7 +29,7 @@ class Wording(Code):
         """Name a line."""
         if line is None:
             return "the gradients that are returned"
-        return f"{Path(line.file).name}, line {line.number}"
+        return f"{file_name(line.file)}, line {line.number}"
 
     def mend(self, edit: Edit) -> str:
         """Tell what is right instead."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from gradcheck.diagnosis.search import Judgement, Suspicion, as_floats, held, su
 from gradcheck.diagnosis.statements import Line, Statements
 from gradcheck.diagnosis.tape import OverBudgetError
 from gradcheck.diagnosis.words import FLOAT64, Explainer
+from gradcheck.errors import file_name
 from gradcheck.judge.evaluation import Values
 from gradcheck.judge.reference import Passes
 from gradcheck.model.model import Model, each_sample
@@ -243,7 +243,7 @@ def _line(statements: Statements, suspects: int, writes: int) -> Line:
     others = [line for line in lines if line is not main]
     numbers = sorted(line.number for line in others if line.file == main.file)
     elsewhere = [
-        f"{Path(line.file).name}:{line.number}" for line in others if line.file != main.file
+        f"{file_name(line.file)}:{line.number}" for line in others if line.file != main.file
     ]
     return replace(main, through=(*numbers, *elsewhere))
 

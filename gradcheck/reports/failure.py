@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from gradcheck.capture.case import Case
-from gradcheck.errors import printable, quoted
+from gradcheck.errors import file_name, printable, quoted
 from gradcheck.judge.verdict import Verdict
 from gradcheck.model.loading import BUILT_IN
 from gradcheck.model.model import Model
@@ -88,7 +88,7 @@ def _headline(report: Report) -> str:
     facts = find_reasons(report.run)
     if len(report.diagnosis):
         first = report.diagnosis.iloc[0]
-        facts.insert(0, f"first wrong line {Path(first['file']).name}:{first['line']}")
+        facts.insert(0, f"first wrong line {file_name(first['file'])}:{first['line']}")
     return f"{report.run['request']['model']}: {'; '.join(facts)}"
 
 

@@ -93,6 +93,16 @@ class Report:
 
         return as_text(self)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show itself in IPython's terminal, as printed."""
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        """Show itself in a notebook."""
+        from gradcheck.reports.notebook import report_as_html
+
+        return report_as_html(self)
+
 
 def tabulate(
     model: Model,

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from gradcheck.errors import quoted
+from gradcheck.errors import file_name, quoted
 from gradcheck.harness.request import DTYPES, NARROW_DTYPES
 from gradcheck.judge.verdict import LABELS, Verdict
 from gradcheck.numbers.recipe import CHOICES, recipe_of
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 ALWAYS_SHOWN = ("agree", "disagree", "uninformative")
+NAMES = ("adapter", "dtype", "worst gradient")
+"""Columns of text, which begin at the left."""
 CASES_SHOWN = 3
 CASTS_SHOWN = 4
 VISIBLE = 1e-4
@@ -79,7 +81,7 @@ def print_report(
 def as_text(report: Report) -> str:
     """Return what is printed of a report, for a file or an interactive session."""
     file = io.StringIO()
-    console = Plain(file=file, width=WIDTH, color_system=None)
+    console = Plain(file=file, width=WIDTH, color_system=None, force_jupyter=False)
     print_report(report, [], "", console)
     return file.getvalue().rstrip()
 
@@ -101,7 +103,6 @@ def print_findings(
     report: Report, files: list[Path], source: str, console: Console | None = None
 ) -> None:
     """Print the worst cases with the means to replay them, who is wrong, and where the rest is."""
-    counts = report.run["counts"]
     console = console or Plain(width=WIDTH)
     source = "" if report.run["audit"]["recorded"] else source  # it cannot be traced by names
     for message in list(report.run["misstated"].values())[:1]:
@@ -122,25 +123,34 @@ def print_findings(
     _print_known(console, report.run["known"])
     _print_kinks(console, report)
     _print_referee(console, report.run)
-    if report.agrees:
-        said = ("agree", "kink", "disagree", "nan")  # the last two of these are known, if any
-        silent = [name for name in LABELS if name not in said and counts[name]]
-        otherwise = "else " if counts["known"] else ""
-        rest = ", ".join(f"{counts[name]:,} {name}" for name in silent)
-        console.print(
-            f"Nothing {otherwise}disagrees: {counts['agree']:,} comparisons agree"
-            + (f"; {counts['kink']:,} are within what is right on a kink" if counts["kink"] else "")
-            + (f"; nothing can be said of {rest}." if rest else ".")
-            + _unaudited(report.run)
-        )
-        if sentence := share_sentence(report.run):
-            console.print(sentence)
-    else:
-        console.print(_failures(report), style="bold")
+    first, *more = conclude(report)
+    console.print(first, style=None if report.agrees else "bold")
+    for sentence in more:
+        console.print(sentence)
     if files:
         _print_replay(console, report, files[0].parent)
         names = ", ".join(path.name for path in files)
         console.print(f"Written to {files[0].parent}: {names}", soft_wrap=True)
+
+
+def conclude(report: Report) -> list[str]:
+    """Say in a sentence or two whether a report agrees, and how much that says, or why not."""
+    if not report.agrees:
+        return [_failures(report)]
+    counts = report.run["counts"]
+    said = ("agree", "kink", "disagree", "nan")  # the last two of these are known, if any
+    silent = [name for name in LABELS if name not in said and counts[name]]
+    otherwise = "else " if counts["known"] else ""
+    rest = ", ".join(f"{counts[name]:,} {name}" for name in silent)
+    sentences = [
+        f"Nothing {otherwise}disagrees: {counts['agree']:,} comparisons agree"
+        + (f"; {counts['kink']:,} are within what is right on a kink" if counts["kink"] else "")
+        + (f"; nothing can be said of {rest}." if rest else ".")
+        + _unaudited(report.run)
+    ]
+    if sentence := share_sentence(report.run):
+        sentences.append(sentence)
+    return sentences
 
 
 def _failures(report: Report) -> str:
@@ -170,25 +180,39 @@ def _clear_line() -> str:
     return ""
 
 
-def _verdict_table(overview: pd.DataFrame) -> Table:
+def verdict_cells(overview: pd.DataFrame) -> dict[str, list[str]]:
+    """Write how often each verdict was given, and how far values are apart, column by column."""
     shown = [name for name in LABELS if name in ALWAYS_SHOWN or overview[name].any()]
+    counts = {
+        name: [
+            f"{count:,}" if judged else "–"
+            for count, judged in zip(overview[name], overview["judged"], strict=True)
+        ]
+        for name in shown
+    }
+    return {
+        "adapter": overview["adapter"].tolist(),
+        "dtype": overview["dtype"].tolist(),
+        **counts,
+        "median ulps": [_short(ulps) for ulps in overview["median_ulps"]],
+        "worst ulps": [_short(ulps) for ulps in overview["max_ulps"]],
+        "worst gradient": overview["worst_gradient"].tolist(),
+    }
+
+
+def fails(overview: pd.DataFrame) -> list[bool]:
+    """Tell of which rows something failed."""
+    return [bool(row["disagree"] or row["error"] or row["nan"]) for _, row in overview.iterrows()]
+
+
+def _verdict_table(overview: pd.DataFrame) -> Table:
+    cells = verdict_cells(overview)
     table = Table(box=None, pad_edge=False, collapse_padding=True)
-    table.add_column("adapter")
-    table.add_column("dtype")
-    for name in (*shown, "median\nulps", "worst\nulps"):
-        table.add_column(name.replace("uninformative", "uninfor-\nmative"), justify="right")
-    table.add_column("worst\ngradient")
-    for row in overview.to_dict("records"):
-        verdicts = [f"{row[name]:,}" if row["judged"] else "–" for name in shown]
-        table.add_row(
-            row["adapter"],
-            row["dtype"],
-            *verdicts,
-            _short(row["median_ulps"]),
-            _short(row["max_ulps"]),
-            row["worst_gradient"],
-            style="red" if row["disagree"] or row["error"] or row["nan"] else None,
-        )
+    for name in cells:
+        folded = name.replace("uninformative", "uninfor-\nmative").replace(" ", "\n")
+        table.add_column(folded, justify="left" if name in NAMES else "right")
+    for row, failed in zip(zip(*cells.values(), strict=True), fails(overview), strict=True):
+        table.add_row(*row, style="red" if failed else None)
     return table
 
 
@@ -363,7 +387,7 @@ def _print_diagnosis(console: Console, report: Report, source: str) -> None:
         suspected = row["explanation"].endswith(UNPROVED)
         headline = "Suspected line" if suspected else "First wrong line"
         console.print("Also wrong" if rank else headline, style="bold", end=": ")
-        file = Path(str(row["file"])).name
+        file = file_name(str(row["file"]))
         lines = [
             f"{file}:{row['line']}: {row['source']}",
             f"  {row['explanation'] or 'nothing simple matches what it holds'}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.table import Table
 
 from gradcheck.reports.plain import Plain
@@ -16,27 +18,33 @@ from gradcheck.reports.terminal import WIDTH
 from gradcheck.trace import Trace
 
 TITLES = {"forward": "forward", "backward": "backward: ∂ℓ/∂…"}
+MARK = "✗"
 GAP = 2
 """Columns between columns."""
 
 
-def print_trace(trace: Trace, model: str, width: int | None = None) -> None:
+def print_trace(
+    trace: Trace, model: str = "", width: int | None = None, console: Console | None = None
+) -> None:
     """Print both tables, each in as many blocks of columns as its adapters need.
 
     Parameters
     ----------
     width
         In columns: that of the terminal, or of a report where there is none, unless it is given.
+    console
+        Where to print: stdout unless it is given.
     """
     if width is None:
         width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
-    console = Plain(width=width)
+    console = console or Plain(width=width)
+    whose = f"{model}, {trace.dtype}" if model else trace.dtype
     for direction, title in TITLES.items():
-        cells = _cells(trace, direction)
+        cells = trace_cells(trace, direction)
         for part, names in enumerate(_blocks(cells, width)):
             more = ", continued" if part else ""
             table = Table(
-                title=f"{model}, {trace.dtype}, {title}{more}",
+                title=f"{whose}, {title}{more}",
                 title_justify="left",
                 box=None,
                 pad_edge=False,
@@ -47,13 +55,25 @@ def print_trace(trace: Trace, model: str, width: int | None = None) -> None:
             for row in zip(*(cells[name] for name in names), strict=True):
                 table.add_row(*row)
             console.print(table)
-    if any(trace.lost(direction).any() for direction in TITLES):
-        console.print("✗ beyond the bound, or NaN where the truth is known")
-    elif not trace.agrees:
-        console.print("✗ beyond the bound")
+    if not trace.agrees:
+        console.print(f"{MARK} {explain_marks(trace)}")
 
 
-def _cells(trace: Trace, direction: str) -> dict[str, list[str]]:
+def trace_as_text(trace: Trace) -> str:
+    """Return what is printed of a trace, for a file or an interactive session."""
+    file = io.StringIO()
+    console = Plain(file=file, width=WIDTH, color_system=None, force_jupyter=False)
+    print_trace(trace, width=WIDTH, console=console)
+    return file.getvalue().rstrip()
+
+
+def explain_marks(trace: Trace) -> str:
+    """Say what is wrong with marked numbers."""
+    lost = any(trace.lost(direction).any() for direction in TITLES)
+    return f"beyond the bound{', or NaN where the truth is known' if lost else ''}"
+
+
+def trace_cells(trace: Trace, direction: str) -> dict[str, list[str]]:
     """Write every column that has something to say."""
     table, silent = trace.tables[direction], trace.silent[direction]
     cells = {
@@ -72,7 +92,7 @@ def _cells(trace: Trace, direction: str) -> dict[str, list[str]]:
 
 def _numbers(column: pd.Series[float], form: str, marked: NDArray[np.bool_]) -> list[str]:
     cells = zip(column, marked, strict=True)
-    return [f"{number:{form}}{' ✗' if wrong else ''}" for number, wrong in cells]
+    return [f"{number:{form}}{f' {MARK}' if wrong else ''}" for number, wrong in cells]
 
 
 def _blocks(cells: Mapping[str, list[str]], width: int) -> Iterator[list[str]]:
