@@ -58,7 +58,9 @@ def sweep_summary(report: Report) -> str:
         for row in report.overview.to_dict("records")
     ]
     samples = f"{request['samples']:,} samples, seed {request['seed']}"
-    verdict = "; ".join(reasons) if reasons else "nothing disagrees"
+    known = report.run["counts"]["known"]
+    agreed = f"nothing disagrees but {known:,} that are known" if known else "nothing disagrees"
+    verdict = "; ".join(reasons) if reasons else agreed
     return _section(
         f"gradcheck sweep: {request['model']}",
         f"{'❌' if reasons else '✅'} {samples}: {verdict}.",

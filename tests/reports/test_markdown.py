@@ -52,6 +52,16 @@ def test_a_disagreement_is_marked(summary, tmp_path):
     assert "100 comparisons disagree" in text
 
 
+def test_what_is_known_is_counted_apart(summary, tmp_path):
+    (tmp_path / "known.toml").write_text(
+        "[[known]]\nmodel = 'chain-misprint'\nadapter = 'reference'\nreason = 'a specimen'\n"
+    )
+    arguments = ["--samples", "50", "--adapters", "complex-step", "--referee-limit", "5"]
+    arguments += ["--known", str(tmp_path / "known.toml"), "--output", str(tmp_path / "a")]
+    assert main(["sweep", "chain-misprint", *arguments]) == 0
+    assert "nothing disagrees but 100 that are known." in html.unescape(summary.read_text())
+
+
 def test_nothing_is_written_where_there_is_no_job(tmp_path, monkeypatch):
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -80,7 +90,7 @@ def test_a_hostile_name_stays_in_its_cell_and_long_tables_are_cut():
         overview=pd.DataFrame([row | counts] * (MOST_ROWS + 5)),
         run={
             "request": {"model": HOSTILE, "samples": 1, "seed": 0, "allow_uninformative": False},
-            "counts": {"disagree": 0, "nan": 0, "error": 0, "defect": 0},
+            "counts": {"disagree": 0, "nan": 0, "error": 0, "defect": 0, "known": 0},
             "audit": {"undisputed": 0, "recorded": False, "refuted": 0, "unexplained": 0},
             "contract": [], "search": {"disagreements": 0}, "errors": [], "misstated": {},
             "judged": {"short": [], "adapters": 1}, "expressions": {}, "failed": {},
