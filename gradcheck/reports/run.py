@@ -50,6 +50,9 @@ def reasons_by_kind(run: Mapping[str, Any]) -> dict[str, str]:
     broken = [point for point in run["contract"] if point["verdict"] in FAILS]
     failing = run["audit"]["recorded"] and not run["audit"]["refuted"]
     failing = failing and run["audit"]["unexplained"]
+    audit = run["audit"]  # of a function's own formula nothing else tells whether it is right
+    unproved = audit["own"] and audit["samples"] and not (audit["identities"] or audit["proved"])
+    unproved = unproved and not audit["refuted"]
     searched = run["search"]["disagreements"] - excused.get("search", 0)
     stale = "; ".join(one["entry"] for one in known["entries"] if one["state"] == "stale")
     short = list(dict.fromkeys(short["gradient"] for short in run["judged"]["short"]))
@@ -69,6 +72,7 @@ def reasons_by_kind(run: Mapping[str, Any]) -> dict[str, str]:
             failing,
             f"on {failing:,} samples the gradients are not those of the function",
         ),
+        "unproved": (strict and unproved, "no gradient was held against the truth"),
         "defect": (counts[DEFECT], f"{counts[DEFECT]:,} bounds were too narrow"),
         "failed": (run["failed"], f"the {' and the '.join(run['failed'])} failed"),
         "search": (searched, f"the search found {searched:,} disagreements"),

@@ -224,7 +224,7 @@ def test_a_broken_adapter_is_refused_if_it_is_asked_for_and_listed_with_its_erro
 
 
 def test_a_broken_adapter_is_noted_and_left_out_by_default(third_party, capsys, monkeypatch):
-    def stages(model, request, progress, execution):
+    def stages(model, request, progress, **settings):
         raise RequestError("", f"was asked for {request.adapters}")
 
     monkeypatch.setattr("gradcheck.api.stages", stages)

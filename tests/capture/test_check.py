@@ -320,3 +320,17 @@ def test_a_wrong_request_is_refused_before_any_work(case):
     ask, why = WRONG[case]
     with pytest.raises(RequestError, match=why):
         ask()
+
+
+def test_a_formula_that_nothing_proves_is_no_agreement():
+    """At the end of its domain PyTorch returns 0, where the derivative is 1 from one side."""
+
+    def entropy(x):
+        return torch.nn.functional.binary_cross_entropy(x, torch.zeros_like(x), reduction="none")
+
+    x = torch.zeros(1, dtype=torch.float64)
+    report = gradcheck.check(entropy, x, samples=1)
+    assert report.run["counts"]["disagree"] == 0
+    assert not report.agrees
+    assert "no gradient was held against the truth" in str(report)
+    assert gradcheck.check(entropy, x, samples=1, allow_uninformative=True).agrees
