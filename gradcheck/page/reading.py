@@ -15,6 +15,11 @@ from gradcheck.reports.sheets import read_csv
 Row = Mapping[str, str]
 NEEDED = ("summary.csv", "discrepancies.csv", "diagnosis.csv", FACTS)
 """What every sweep has written, however old."""
+COLUMNS = {
+    "summary.csv": ("adapter", "dtype", "gradient", "samples", "agree", "disagree"),
+    "discrepancies.csv": ("sample", "adapter", "dtype", "gradient", "truth", "element"),
+}
+"""Those that tables have at least."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,15 @@ def parsed(contents: Mapping[str, str], folder: str) -> Results:
     Raises
     ------
     ValueError
-        If `run.json` is no JSON object.
+        If `run.json` is no JSON object, or a table lacks what it is of.
     """
     run = json.loads(contents[FACTS])
     if not isinstance(run, dict):
         raise ValueError(f"{FACTS} holds no object")
+    for name, wanted in COLUMNS.items():
+        header = next(iter(contents[name].splitlines()), "").split(",")
+        if missing := [column for column in wanted if column not in header]:
+            raise ValueError(f"{name} has no column {missing[0]!r}")
     tables: dict[str, list[Row]] = {
         name: [*read_csv(contents[name])] for name in TABLES if name in contents
     }

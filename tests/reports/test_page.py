@@ -296,3 +296,15 @@ def test_an_honest_sweep_is_said_to_agree(tmp_path):
     assert "fewer than 0.015 of the samples that can be judged disagree" in page
     assert 'class="agrees"' in page
     assert '<g class="node beyond"' not in page
+
+
+@pytest.mark.parametrize("name", ["summary.csv", "discrepancies.csv"])
+@pytest.mark.parametrize("text", ["", "garbage\n", "adapter,dtype\ntorch,float64\n"])
+def test_a_table_of_something_else_is_refused(name, text, contents, tmp_path, capsys):
+    for file, content in {**contents, name: text}.items():
+        (tmp_path / file).write_text(content)
+    assert main(["report", str(tmp_path)]) == 2
+    assert not (tmp_path / "report.html").exists()
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"{name} has no column" in told
