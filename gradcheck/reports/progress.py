@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+from gradcheck.errors import RequestError
+
 Progress = Callable[[float], None] | bool
 """What is told the fraction done; or whether to show a bar."""
 PAUSE = 0.1
@@ -16,9 +18,17 @@ PAUSE = 0.1
 
 @contextmanager
 def shown(progress: Progress, task: str) -> Iterator[Callable[[float], None]]:
-    """Yield what is to be told the fraction done."""
+    """Yield what is to be told the fraction done.
+
+    Raises
+    ------
+    RequestError
+        If `progress` is neither a function nor a truth value.
+    """
     if callable(progress):
         yield progress
+    elif not isinstance(progress, bool):
+        raise RequestError("progress", f"expected True, False or a function, got {progress!r}")
     elif not progress:
         yield _ignored
     elif in_notebook():

@@ -217,3 +217,9 @@ def test_elsewhere_the_bar_is_the_terminals_and_a_callable_is_told(monkeypatch, 
     gradcheck.sweep(samples=50, adapters=["complex-step"])
     assert asked == ["sweeping"]
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("progress", ["yes", 3, None])
+def test_what_is_no_progress_is_refused(progress):
+    with pytest.raises(gradcheck.RequestError, match="expected True, False or a function"):
+        gradcheck.sweep(samples=50, adapters=["complex-step"], progress=progress)
