@@ -36,7 +36,8 @@ def _limited(x: Ball, shares: Ball, axis: int) -> Ball:
     mid = x.mid.astype(np.float64, copy=False)
     radius = np.broadcast_to(x.rad, mid.shape).max(axis=axis, keepdims=True)
     known = np.isfinite(mid)
-    width = np.where(known, mid.max(axis=axis, keepdims=True) - mid, 0.0)
+    with np.errstate(invalid="ignore"):  # a row of −∞ alone
+        width = np.where(known, mid.max(axis=axis, keepdims=True) - mid, 0.0)
     depth = width.max(axis=axis, keepdims=True) + 2 * radius
     move = 2 * (radius + depth * rounding.arithmetic_error + rounding.library_error) + LIBRARY
     relative = rounding.sum_error(rounding.additions(mid.shape[axis])) + rounding.arithmetic_error

@@ -51,7 +51,7 @@ def reasons_by_kind(run: Mapping[str, Any]) -> dict[str, str]:
     failing = run["audit"]["recorded"] and not run["audit"]["refuted"]
     failing = failing and run["audit"]["unexplained"]
     audit = run["audit"]  # of a function's own formula nothing else tells whether it is right
-    unproved = audit.get("own") and audit["samples"] and not audit["refuted"]
+    unproved = audit.get("own") and counts["agree"] and not audit["refuted"]
     unproved = unproved and not (audit["identities"] or audit["proved"])
     searched = run["search"]["disagreements"] - excused.get("search", 0)
     stale = "; ".join(one["entry"] for one in known["entries"] if one["state"] == "stale")

@@ -334,3 +334,20 @@ def test_a_formula_that_nothing_proves_is_no_agreement():
     assert not report.agrees
     assert "no gradient was held against the truth" in str(report)
     assert gradcheck.check(entropy, x, samples=1, allow_uninformative=True).agrees
+
+
+class Zeros(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return torch.zeros_like(g)
+
+
+def test_without_an_audit_a_function_that_agrees_with_itself_has_shown_nothing():
+    report = gradcheck.check(Zeros.apply, torch.ones(3), audit=0)
+    assert report.run["counts"]["agree"] > 0
+    assert not report.agrees
+    assert "no gradient was held against the truth" in str(report)

@@ -64,3 +64,10 @@ def test_a_hidden_argument_stays_exactly_zero():
 def test_of_what_may_be_infinite_nothing_is_known():
     x = Ball(np.array([[0.5, 1.0]]), np.array([[np.inf, 0.1]]), Rounding(np.dtype("f4")), 1)
     assert np.isinf(softmax(x, 0).rad).all()
+
+
+def test_of_a_row_of_hidden_arguments_nothing_is_said():
+    mid = np.full((1, 3), -np.inf)
+    with np.errstate(invalid="ignore"):
+        shares = softmax(Ball(mid, np.zeros((1, 3)), Rounding(np.dtype("f4")), 1), -1)
+    assert np.isnan(shares.mid).all()
