@@ -6,9 +6,12 @@ import pytest
 import torch
 
 import gradcheck
+from gradcheck.adapters import normal_range
 from gradcheck.adapters.torch import array_from, tensor_from
 from gradcheck.errors import RequestError
 from gradcheck.harness.request import Request
+from gradcheck.harness.samples import draw_model
+from gradcheck.judge.reference import Passes
 from gradcheck.model.loading import load_model
 from gradcheck.numbers.narrow import Narrow
 from gradcheck.numbers.rounding import Rounding
@@ -358,3 +361,17 @@ def test_casts_are_read_off_the_record():
     casts = report.run["recipe"]["float32"]["casts"]
     assert any(cast.startswith("to bfloat16 (test_low_precision.py, line ") for cast in casts)
     assert any(cast.startswith("to float32 (") for cast in casts)
+
+
+@pytest.mark.parametrize(("bars", "roundoffs"), [("ball", 3), ("stochastic", 12)])
+def test_what_is_kept_in_float32_is_rounded_when_it_is_returned(bars, roundoffs):
+    dtype, model = np.dtype(ml_dtypes.bfloat16), load_model("gelu")
+    values = draw_model(model, 0, 0, 20, dtype=dtype)
+    rounding = Request(recipe="intermediates=float32").rounding(dtype)
+    reference = Passes(model, values, rounding, bars=bars).gradient("W", normal_range(dtype), 20)
+    rounded = reference.value.astype(dtype).astype(np.float64)
+    told = np.isfinite(reference.bound)
+    assert told.mean() > 0.9
+    assert (np.abs(rounded - reference.value) <= reference.bound)[told].all()
+    once = reference.bound / np.abs(reference.value) < roundoffs * Rounding(dtype).unit_roundoff
+    assert once.mean() > 0.2  # a ball is that wide, a stochastic bar t times the root mean square
